@@ -9,7 +9,7 @@ class EmbeddingStub(object):
     """Text embeddings from one resident model.
 
     Request metadata that every method reads (all optional):
-    x-request-id   echoed in the initial metadata and written to the log; made up if absent
+    x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <key>"
 
     Trailing metadata of every error:
@@ -50,7 +50,7 @@ class EmbeddingServicer(object):
     """Text embeddings from one resident model.
 
     Request metadata that every method reads (all optional):
-    x-request-id   echoed in the initial metadata and written to the log; made up if absent
+    x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <key>"
 
     Trailing metadata of every error:
@@ -123,7 +123,7 @@ class Embedding(object):
     """Text embeddings from one resident model.
 
     Request metadata that every method reads (all optional):
-    x-request-id   echoed in the initial metadata and written to the log; made up if absent
+    x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <key>"
 
     Trailing metadata of every error:

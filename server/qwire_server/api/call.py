@@ -1,0 +1,52 @@
+"""What every request carries beside its texts: who asks, how urgently, how it wants its rows."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+
+from qwire_server.engine.work import Encoding, RequestClass
+from qwire_server.text.prompts import InputType
+from qwire_server.text.tokenizer import Truncate
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call on the wire, a stream included.
+
+    Attributes:
+        client: key, else certificate name, else address without the port.
+        deadline: seconds on the monotonic clock; infinity if there is none.
+        default_class: for requests that name none.
+    """
+
+    method: str
+    request_id: str
+    client: str
+    deadline: float
+    default_class: RequestClass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How texts are to be embedded; the fields are those of `qwire.v1.EmbedOptions`."""
+
+    model: str | None = None
+    expected_fingerprint: str | None = None
+    input_type: InputType = InputType.DOCUMENT
+    instruction: str | None = None
+    dimensions: int | None = None
+    normalize: bool = True
+    truncate: Truncate = Truncate.END
+    encoding: Encoding = Encoding.FLOAT32
+    request_class: RequestClass | None = None
+
+
+def request_id(sent: str | None) -> str:
+    """The caller's id if it is safe to log and send back, else a new one."""
+    if sent and _REQUEST_ID.fullmatch(sent):
+        return sent
+    return uuid.uuid4().hex

@@ -1,0 +1,52 @@
+"""The front's end of the seam: hands outcomes of the engine to whoever waits for them.
+
+The engine's thread calls `deliver` once for each batch; everything else is the event loop's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from qwire_server.engine.work import Outcome
+
+_LOG = logging.getLogger("qwire.server")
+
+
+class Dispatcher:
+    """Sinks by the key of their work."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._keys = itertools.count(1)
+        self._sinks: dict[int, Callable[[Outcome], None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Dispatcher {len(self._sinks)} works wait>"
+
+    def open(self, sink: Callable[[Outcome], None]) -> int:
+        """A new key; `sink` gets the outcomes that carry it, in the event loop."""
+        key = next(self._keys)
+        self._sinks[key] = sink
+        return key
+
+    def close(self, key: int) -> None:
+        """Outcomes of this key are dropped from now on."""
+        self._sinks.pop(key, None)
+
+    def deliver(self, outcomes: list[Outcome]) -> None:
+        """Cross from any thread into the event loop: one crossing for all of them."""
+        try:
+            self._loop.call_soon_threadsafe(self._hand_over, outcomes)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            _LOG.warning("%d outcomes came after the end", len(outcomes))
+
+    def _hand_over(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            if sink := self._sinks.get(outcome.key):
+                sink(outcome)

@@ -1,0 +1,204 @@
+"""From texts to rows, for any protocol: check, admit, tokenise, submit, gather.
+
+Every front calls this one; it holds no wire type and no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qwire_server.engine.admission import estimate_tokens
+from qwire_server.engine.rows import row_bytes
+from qwire_server.engine.work import RowForm, Rows, Work
+from qwire_server.errors import BY_CODE, Internal
+from qwire_server.text.pool import slices
+from qwire_server.text.tokenizer import Encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qwire_server.api.call import Call, Options
+    from qwire_server.api.dispatch import Dispatcher
+    from qwire_server.api.room import Room
+    from qwire_server.api.served import Plan, Served
+    from qwire_server.engine.engine import Engine
+    from qwire_server.engine.work import Failure, Outcome, TokenIds
+    from qwire_server.errors import RequestError
+    from qwire_server.text.pool import Pool
+    from qwire_server.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Rows of a whole request, in the order of its texts, and what each text took."""
+
+    rows: Rows
+    form: RowForm
+    tokens: list[int]
+    cut: list[int]
+    unknown: list[int]
+
+
+class Embedder:
+    """The way from texts to rows."""
+
+    def __init__(
+        self,
+        served: Served,
+        tokenizer: Tokenizer,
+        pool: Pool,
+        room: Room,
+        dispatcher: Dispatcher,
+        engine: Engine,
+    ) -> None:
+        self.served = served
+        self.room = room
+        self._tokenizer = tokenizer
+        self._pool = pool
+        self._dispatcher = dispatcher
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"<Embedder {self.room!r} {self._pool!r} {self._dispatcher!r} {self._engine!r}>"
+
+    async def embed(self, call: Call, texts: Sequence[str], options: Options) -> Reply:
+        """Embed texts, all or nothing.
+
+        Raises:
+            RequestError: with `index` where one text is to blame.
+        """
+        plan = self.served.plan(call, options)
+        self.served.check_texts(texts)
+        held = self.room.take(self.estimate(texts))
+        try:
+            encoded = await self.encode(texts, plan)
+            for error in encoded.errors.values():
+                raise error
+            self.room.check_size(sum(encoded.tokens))
+            held.become(sum(encoded.tokens))
+            rows = await self._rows(call, plan, encoded.ids)
+        finally:
+            held.release()
+        return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown)
+
+    async def count(
+        self, call: Call, texts: Sequence[str], options: Options
+    ) -> tuple[list[int], list[int]]:
+        """Tokens of each text, untruncated, and how many of them are unknown."""
+        plan = self.served.plan(call, options)
+        self.served.check_texts(texts)
+        held = self.room.take(self.estimate(texts))
+        try:
+            parts = await asyncio.gather(
+                *(
+                    self._pool.run(plan.request_class, self._tokenizer.count, part, plan.prompt)
+                    for part in _parts(texts)
+                )
+            )
+        finally:
+            held.release()
+        return [t for tokens, _ in parts for t in tokens], [u for _, us in parts for u in us]
+
+    def estimate(self, texts: Sequence[str]) -> int:
+        """Tokens that texts are likely to have, before they are tokenised."""
+        return sum(estimate_tokens(text, self.served.max_tokens) for text in texts)
+
+    async def encode(self, texts: Sequence[str], plan: Plan) -> Encoded:
+        """Tokenise off the event loop, in slices; errors carry the position in `texts`."""
+        parts = await asyncio.gather(
+            *(
+                self._pool.run(
+                    plan.request_class, self._tokenizer.encode, part, plan.prompt, plan.truncate
+                )
+                for part in _parts(texts)
+            )
+        )
+        whole = Encoded()
+        for part in parts:
+            whole.extend(part)
+        return whole
+
+    def submit(
+        self, call: Call, plan: Plan, ids: list[TokenIds], sink: Callable[[Outcome], None]
+    ) -> int:
+        """Give texts to the engine; `sink` is called in the event loop until `withdraw`."""
+        key = self._dispatcher.open(sink)
+        self._engine.submit(
+            Work(
+                key=key,
+                token_ids=ids,
+                form=plan.form,
+                model=self.served.model,
+                request_class=plan.request_class,
+                deadline=call.deadline,
+                client=call.client,
+                request_id=call.request_id,
+            )
+        )
+        return key
+
+    def withdraw(self, key: int) -> None:
+        """Nobody waits for this work any more."""
+        self._dispatcher.close(key)
+        self._engine.cancel(key)
+
+    async def _rows(self, call: Call, plan: Plan, ids: list[TokenIds]) -> Rows:
+        if not ids:
+            return Rows(b"", 0)
+        gather = _Gather(len(ids), plan.form)
+        key = self.submit(call, plan, ids, gather.add)
+        try:
+            return await gather.whole
+        finally:
+            self.withdraw(key)
+
+
+class _Gather:
+    """Puts the rows of one request together; its first failure is the request's."""
+
+    def __init__(self, texts: int, form: RowForm) -> None:
+        self.whole: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        self._missing = texts
+        self._form = form
+        self._data = bytearray()
+        self._scales = bytearray()
+        self._texts = texts
+
+    def add(self, outcome: Outcome) -> None:
+        if self.whole.done():
+            return
+        if outcome.failures:
+            self.whole.set_exception(error_of(outcome.failures[0]))
+            return
+        if outcome.rows.count == self._texts:  # all in one batch, as most are: no copy
+            self.whole.set_result(outcome.rows)
+            return
+        self._place(outcome)
+        if not self._missing:
+            self.whole.set_result(Rows(bytes(self._data), self._texts, bytes(self._scales)))
+
+    def _place(self, outcome: Outcome) -> None:
+        stride = row_bytes(self._form)
+        scale_stride = len(outcome.rows.scales) // outcome.rows.count
+        self._data = self._data or bytearray(stride * self._texts)
+        self._scales = self._scales or bytearray(scale_stride * self._texts)
+        _scatter(outcome.rows.data, self._data, outcome.indices, stride)
+        _scatter(outcome.rows.scales, self._scales, outcome.indices, scale_stride)
+        self._missing -= len(outcome.indices)
+
+
+def _scatter(source: bytes, target: bytearray, indices: list[int], stride: int) -> None:
+    for row, index in enumerate(indices):
+        target[index * stride : (index + 1) * stride] = source[row * stride : (row + 1) * stride]
+
+
+def _parts(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[span.start : span.stop] for span in slices(texts)]
+
+
+def error_of(failure: Failure) -> RequestError:
+    """The error that a front raises for an engine's failure."""
+    kind = BY_CODE.get(failure.code, Internal)
+    return kind(failure.message, index=failure.index)

@@ -1,0 +1,231 @@
+"""One stream, for any protocol: chunks of texts in, rows out as they are ready.
+
+A text is in flight from its receipt until its reply is written; `put` does not return while more
+than a bounded number of this stream's tokens is in flight, so both sides stay flat in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qwire_server.api.embedder import error_of
+from qwire_server.engine.work import NO_ROWS
+from qwire_server.text.pool import slices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qwire_server.api.call import Call, Options
+    from qwire_server.api.embedder import Embedder
+    from qwire_server.api.room import Held
+    from qwire_server.api.served import Plan
+    from qwire_server.engine.work import Outcome, RowForm, Rows, TokenIds
+    from qwire_server.errors import RequestError
+    from qwire_server.text.tokenizer import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Some texts of a stream, answered: row i belongs to `ids[i]`; the texts of `errors` have none."""
+
+    ids: list[int]
+    rows: Rows
+    form: RowForm
+    usage: list[tuple[int, int, int]]  # tokens, cut, unknown; parallel to ids
+    errors: list[tuple[int, RequestError]]
+    tokens: int  # of all these texts; in flight until this is written
+
+    @property
+    def texts(self) -> int:
+        """Texts that this answers."""
+        return len(self.ids) + len(self.errors)
+
+
+class Notice(Enum):
+    """What a server may tell beside answers; the names are those of `qwire.v1.Notice`."""
+
+    DRAINING = "DRAINING"
+    RECONNECT = "RECONNECT"
+    ALIVE = "ALIVE"
+
+
+class Flow:
+    """One stream of texts: `put`, `finish` and `fail` are the reader's, `next` and `written` the writer's.
+
+    Everything mutable belongs to the event loop.
+    """
+
+    def __init__(self, embedder: Embedder, call: Call) -> None:
+        self.texts = 0  # received
+        self.tokens = 0  # computed
+        self.cut = 0
+        self.served = embedder.served
+        self._embedder = embedder
+        self._call = call
+        self._window = embedder.served.limits.stream_tokens
+        self._texts_in_flight = 0
+        self._tokens_in_flight = 0
+        self._finished = False
+        self._shrunk = asyncio.Event()
+        self._ready: asyncio.Queue[Answer | Notice | Exception | None] = asyncio.Queue()
+        self._chunks: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Flow {self._texts_in_flight} texts, {self._tokens_in_flight} tokens in flight>"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything received is not yet written."""
+        return self._texts_in_flight > 0
+
+    async def put(self, ids: Sequence[int], texts: Sequence[str], options: Options) -> None:
+        """Take a chunk; returns when the next one may be read.
+
+        Raises:
+            RequestError: the options fit no text of the stream.
+        """
+        plan = self.served.plan(self._call, options)
+        self.texts += len(texts)
+        self._texts_in_flight += len(texts)
+        for span in slices(texts):
+            part = slice(span.start, span.stop)
+            await self._start(_Chunk(plan, list(ids[part]), list(texts[part])))
+            while self._tokens_in_flight > self._window:
+                self._shrunk.clear()
+                await self._shrunk.wait()
+
+    def notify(self, notice: Notice) -> None:
+        """Send a notice after what is ready."""
+        self._ready.put_nowait(notice)
+
+    def finish(self) -> None:
+        """No more texts come; the stream ends when all are answered."""
+        self._finished = True
+        self._end_if_done()
+
+    def fail(self, error: Exception) -> None:
+        """The stream ends with this error, after what is ready."""
+        self._ready.put_nowait(error)
+
+    async def next(self) -> Answer | Notice | None:
+        """The next thing to write; None at the end.
+
+        Raises:
+            Exception: what `fail` was given.
+        """
+        ready = await self._ready.get()
+        if isinstance(ready, Exception):
+            raise ready
+        return ready
+
+    def written(self, answer: Answer) -> None:
+        """An answer is out: its texts are in flight no more."""
+        self._texts_in_flight -= answer.texts
+        self._shrink(answer.tokens)
+        self._end_if_done()
+
+    async def close(self) -> None:
+        """Drop what nobody waits for any more."""
+        for task in self._chunks:
+            task.cancel()
+        await asyncio.gather(*self._chunks, return_exceptions=True)
+
+    async def _start(self, chunk: _Chunk) -> None:
+        sized = [self.served.text_error(i, t) for i, t in enumerate(chunk.texts)]
+        if any(sized):
+            self._answer_errors(chunk, {i: error for i, error in enumerate(sized) if error})
+            chunk = chunk.without({i for i, error in enumerate(sized) if error})
+        estimate = self._embedder.estimate(chunk.texts)
+        held = await self._embedder.room.wait(estimate)
+        self._tokens_in_flight += estimate
+        task = asyncio.create_task(self._run(chunk, held, estimate))
+        self._chunks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def _run(self, chunk: _Chunk, held: Held, estimate: int) -> None:
+        """One chunk, from tokenising to its last answer."""
+        key = None
+        try:
+            encoded = await self._embedder.encode(chunk.texts, chunk.plan)
+            tokens = sum(encoded.tokens)
+            held.become(tokens)
+            self.tokens += tokens
+            self.cut += sum(encoded.cut)
+            self._shrink(estimate - tokens)
+            if encoded.errors:
+                self._answer_errors(chunk, encoded.errors)
+                chunk = chunk.without(set(encoded.errors))
+            chunk.expect(encoded)
+            if chunk.texts:
+                sink = partial(self._answer, chunk, held)
+                key = self._embedder.submit(self._call, chunk.plan, chunk.token_ids, sink)
+                await chunk.answered.wait()
+        finally:
+            held.release()
+            if key is not None:
+                self._embedder.withdraw(key)
+
+    def _answer(self, chunk: _Chunk, held: Held, outcome: Outcome) -> None:
+        """Called in the event loop with the outcome of one batch."""
+        answer = chunk.answer(outcome)
+        self._ready.put_nowait(answer)
+        held.release(answer.tokens)
+
+    def _answer_errors(self, chunk: _Chunk, errors: Mapping[int, RequestError]) -> None:
+        by_id = [(chunk.ids[i], error) for i, error in errors.items()]
+        self._ready.put_nowait(Answer([], NO_ROWS, chunk.plan.form, [], by_id, tokens=0))
+
+    def _shrink(self, tokens: int) -> None:
+        self._tokens_in_flight -= tokens
+        self._shrunk.set()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._chunks.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.fail(error)
+
+    def _end_if_done(self) -> None:
+        if self._finished and not self._texts_in_flight:
+            self._ready.put_nowait(None)
+
+
+class _Chunk:
+    """A slice of a stream that is tokenised and submitted as one work."""
+
+    def __init__(self, plan: Plan, ids: list[int], texts: list[str]) -> None:
+        self.plan = plan
+        self.ids = ids
+        self.texts = texts
+        self.token_ids: list[TokenIds] = []
+        self.answered = asyncio.Event()
+        self._usage: list[tuple[int, int, int]] = []
+        self._missing = len(texts)
+
+    def without(self, dropped: set[int]) -> _Chunk:
+        kept = [i for i in range(len(self.texts)) if i not in dropped]
+        return _Chunk(self.plan, [self.ids[i] for i in kept], [self.texts[i] for i in kept])
+
+    def expect(self, encoded: Encoded) -> None:
+        """Take the tokens of the texts that are left."""
+        kept = [i for i in range(len(encoded.ids)) if i not in encoded.errors]
+        tokens, cut, unknown = encoded.tokens, encoded.cut, encoded.unknown
+        self.token_ids = [encoded.ids[i] for i in kept]
+        self._usage = [(tokens[i], cut[i], unknown[i]) for i in kept]
+
+    def answer(self, outcome: Outcome) -> Answer:
+        failed = [f.index for f in outcome.failures]
+        self._missing -= len(outcome.indices) + len(failed)
+        if not self._missing:
+            self.answered.set()
+        return Answer(
+            ids=[self.ids[i] for i in outcome.indices],
+            rows=outcome.rows,
+            form=self.plan.form,
+            usage=[self._usage[i] for i in outcome.indices],
+            errors=[(self.ids[f.index], error_of(f)) for f in outcome.failures],
+            tokens=sum(self._usage[i][0] for i in (*outcome.indices, *failed)),
+        )

@@ -1,0 +1,1 @@
+"""The gRPC front: `qwire.v1`, health, reflection."""

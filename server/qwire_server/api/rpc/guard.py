@@ -1,0 +1,133 @@
+"""Around every method: who calls, what it is answered when it fails, one record when it ends.
+
+The only place where our errors become gRPC statuses. An unforeseen exception becomes INTERNAL with
+the request id; its own text, which may hold the caller's, stays in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf import any_pb2
+
+from qwire.v1 import embedding_pb2 as pb
+from qwire_server.api.call import Call, request_id
+from qwire_server.engine.observer import RequestRecord
+from qwire_server.errors import Internal, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from qwire_server.api.gate import Gate
+    from qwire_server.engine.observer import Observer
+    from qwire_server.engine.work import RequestClass
+
+_LOG = logging.getLogger("qwire.server")
+_MAX_DETAILS = 1024  # longer ones can turn a status into RESOURCE_EXHAUSTED
+_DETAIL_TYPE = "type.googleapis.com/qwire.v1.ErrorDetail"
+
+
+class Tally:
+    """What a call used, filled in by its method."""
+
+    def __init__(self) -> None:
+        self.texts = 0
+        self.tokens = 0
+        self.cut = 0
+
+
+class Guard:
+    """Opens and closes every call."""
+
+    def __init__(self, gate: Gate, observer: Observer) -> None:
+        self._gate = gate
+        self._observer = observer
+
+    @asynccontextmanager
+    async def call(
+        self, method: str, context: grpc.aio.ServicerContext, default_class: RequestClass
+    ) -> AsyncIterator[tuple[Call, Tally]]:
+        """Run a method's body; whatever it raises becomes a status."""
+        call, tally, began = _call(method, context, default_class), Tally(), time.monotonic()
+        context.set_trailing_metadata((("x-request-id", call.request_id),))
+        code = "OK"
+        self._gate.entered()
+        try:
+            yield call, tally
+        except RequestError as error:
+            code = error.grpc_code
+            await _abort(context, error, call)
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception:
+            code = "INTERNAL"
+            _LOG.exception("request %s failed", call.request_id)
+            message = f"unforeseen error; the server's log tells more under request {call.request_id}"
+            await _abort(context, Internal(message), call)
+        finally:
+            self._gate.left()
+            self._observer.request(
+                RequestRecord(
+                    method=call.method,
+                    request_id=call.request_id,
+                    client=call.client,
+                    request_class=call.default_class.name.lower(),
+                    code=code,
+                    texts=tally.texts,
+                    tokens=tally.tokens,
+                    cut=tally.cut,
+                    seconds=time.monotonic() - began,
+                )
+            )
+
+
+def _call(method: str, context: grpc.aio.ServicerContext, default_class: RequestClass) -> Call:
+    metadata = {key: value for key, value in context.invocation_metadata() or ()}
+    sent = metadata.get("x-request-id")
+    remaining = context.time_remaining()
+    return Call(
+        method=method,
+        request_id=request_id(sent if isinstance(sent, str) else None),
+        client=identity(context),
+        deadline=float("inf") if remaining is None else time.monotonic() + remaining,
+        default_class=default_class,
+    )
+
+
+def identity(context: grpc.aio.ServicerContext) -> str:
+    """The certificate's name, else the address without the port, which is new in each connection."""
+    names = context.auth_context().get("x509_common_name")
+    if names:
+        return "cert:" + names[0].decode("ascii", "replace")
+    peer = unquote(context.peer())
+    kind, _, address = peer.partition(":")
+    return f"{kind}:{address.rpartition(':')[0]}" if kind in {"ipv4", "ipv6"} else peer
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: RequestError, call: Call) -> None:
+    details = error.message.encode("ascii", "replace").decode()[:_MAX_DETAILS]
+    trailers: list[tuple[str, str | bytes]] = [
+        ("qwire-error-code", error.code),
+        ("x-request-id", call.request_id),
+    ]
+    code = grpc.StatusCode[error.grpc_code]
+    retry_after_ms = int((error.retry_after or 0) * 1000)
+    if retry_after_ms:
+        trailers.append(("grpc-retry-pushback-ms", str(retry_after_ms)))
+    detail = pb.ErrorDetail(
+        code=pb.ErrorCode.Value(error.code),
+        index=error.index,
+        retry_after_ms=retry_after_ms,
+        request_id=call.request_id,
+    )
+    packed = any_pb2.Any(type_url=_DETAIL_TYPE, value=detail.SerializeToString())
+    status = pb.Status(code=code.value[0], message=details, details=[packed])
+    trailers.append(("grpc-status-details-bin", status.SerializeToString()))
+    await context.abort(code, details, tuple(trailers))

@@ -1,0 +1,58 @@
+"""`grpc.health.v1`: SERVING only when the model is loaded and warm.
+
+Our own few lines rather than the library's servicer, because watchers must end when the server
+drains: an open Watch would hold it until the drain time is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from qwire_server.api.gate import Gate
+
+SERVICES = ("", "qwire.v1.Embedding")
+_Response = health_pb2.HealthCheckResponse
+
+
+class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped base
+    """Health of the whole server and of its one service, which are the same."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        """The state now."""
+        if request.service not in SERVICES:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return self._status(request.service)
+
+    async def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """The state now and whenever it changes, until the server drains."""
+        changed = asyncio.Event()
+        self._gate.watch(changed.set)
+        try:
+            while True:
+                yield self._status(request.service)
+                if self._gate.draining.is_set() or request.service not in SERVICES:
+                    return
+                await changed.wait()
+                changed.clear()
+        finally:
+            self._gate.unwatch(changed.set)
+
+    def _status(self, service: str) -> health_pb2.HealthCheckResponse:
+        if service not in SERVICES:
+            return _Response(status=_Response.SERVICE_UNKNOWN)
+        serving = self._gate.is_serving
+        return _Response(status=_Response.SERVING if serving else _Response.NOT_SERVING)

@@ -1,0 +1,75 @@
+"""The methods of `qwire.v1.Embedding`: unpack, call the embedder, pack. No policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwire.v1 import embedding_pb2 as pb
+from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from qwire_server.api.flow import Flow
+from qwire_server.api.rpc import wire
+from qwire_server.api.rpc.stream import ALIVE_SECONDS, serve_stream
+from qwire_server.engine.work import RequestClass
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import grpc
+
+    from qwire_server.api.gate import Gate
+    from qwire_server.api.rpc.guard import Guard
+
+
+class EmbeddingService(pb_grpc.EmbeddingServicer):
+    """One instance for each server."""
+
+    def __init__(self, gate: Gate, guard: Guard, alive_seconds: float = ALIVE_SECONDS) -> None:
+        self._gate = gate
+        self._guard = guard
+        self._alive_seconds = alive_seconds
+
+    async def Describe(  # noqa: N802  the contract's name
+        self, request: pb.DescribeRequest, context: grpc.aio.ServicerContext
+    ) -> pb.DescribeResponse:
+        """What runs here."""
+        async with self._guard.call("Describe", context, RequestClass.INTERACTIVE):
+            return wire.describe_response(self._gate.embedder().served)
+
+    async def Embed(  # noqa: N802
+        self, request: pb.EmbedRequest, context: grpc.aio.ServicerContext
+    ) -> pb.EmbedResponse:
+        """Many texts, all or nothing."""
+        async with self._guard.call("Embed", context, RequestClass.INTERACTIVE) as (call, tally):
+            embedder = self._gate.embedder()
+            options = wire.options_from(request.options)
+            tally.texts = len(request.texts)
+            reply = await embedder.embed(call, list(request.texts), options)
+            tally.tokens, tally.cut = sum(reply.tokens), sum(reply.cut)
+            return wire.embed_response(reply, embedder.served)
+
+    async def EmbedStream(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[pb.EmbedStreamRequest],
+        context: grpc.aio.ServicerContext,
+    ) -> None:
+        """Any number of texts, answered as they are ready."""
+        async with self._guard.call("EmbedStream", context, RequestClass.BULK) as (call, tally):
+            flow = Flow(self._gate.embedder(), call)
+            try:
+                await serve_stream(context, flow, self._gate, self._alive_seconds)
+            finally:
+                tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
+
+    async def CountTokens(  # noqa: N802
+        self, request: pb.CountTokensRequest, context: grpc.aio.ServicerContext
+    ) -> pb.CountTokensResponse:
+        """Tokens that `Embed` would use."""
+        async with self._guard.call("CountTokens", context, RequestClass.INTERACTIVE) as (
+            call,
+            tally,
+        ):
+            embedder = self._gate.embedder()
+            options = wire.options_from(request.options)
+            tally.texts = len(request.texts)
+            tokens, unknown = await embedder.count(call, list(request.texts), options)
+            return pb.CountTokensResponse(tokens=tokens, unknown=unknown)

@@ -1,0 +1,129 @@
+"""Between `qwire.v1` messages and our own types. Pure; no policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwire._version import __version__
+from qwire.v1 import embedding_pb2 as pb
+from qwire_server.api.call import Options
+from qwire_server.engine.work import Encoding, RequestClass
+from qwire_server.errors import InvalidRequest
+from qwire_server.text.prompts import InputType
+from qwire_server.text.tokenizer import Truncate
+
+if TYPE_CHECKING:
+    from enum import IntEnum
+    from typing import TypeVar
+
+    from qwire_server.api.embedder import Reply
+    from qwire_server.api.flow import Answer, Notice
+    from qwire_server.api.served import Served
+    from qwire_server.engine.work import RowForm, Rows
+
+    E = TypeVar("E", bound=IntEnum)
+
+
+def options_from(message: pb.EmbedOptions) -> Options:
+    """Read options; a value 0 is the default of its kind.
+
+    Raises:
+        InvalidRequest: an enum has a value that this server does not know.
+    """
+    return Options(
+        model=_optional(message, "model"),
+        expected_fingerprint=_optional(message, "expected_fingerprint"),
+        input_type=_known("input_type", InputType, message.input_type, InputType.DOCUMENT),
+        instruction=_optional(message, "instruction"),
+        dimensions=message.dimensions if message.HasField("dimensions") else None,
+        normalize=message.normalize if message.HasField("normalize") else True,
+        truncate=_known("truncate", Truncate, message.truncate, Truncate.END),
+        encoding=_known("encoding", Encoding, message.encoding, Encoding.FLOAT32),
+        request_class=_known("request_class", RequestClass, message.request_class, None),
+    )
+
+
+def vectors(rows: Rows, form: RowForm) -> pb.Vectors:
+    """Rows as they go on the wire."""
+    return pb.Vectors(
+        data=rows.data,
+        rows=rows.count,
+        dim=form.dimensions,
+        encoding=pb.Encoding.Name(form.encoding),
+        scales=rows.scales,
+    )
+
+
+def embed_response(reply: Reply, served: Served) -> pb.EmbedResponse:
+    """Reply to `Embed`."""
+    return pb.EmbedResponse(
+        vectors=vectors(reply.rows, reply.form),
+        usage=pb.TextUsage(tokens=reply.tokens, cut=reply.cut, unknown=reply.unknown),
+        model=served.model,
+        fingerprint=served.fingerprint,
+    )
+
+
+def stream_response(answer: Answer) -> pb.EmbedStreamResponse:
+    """One reply of `EmbedStream`."""
+    tokens, cut, unknown = zip(*answer.usage, strict=True) if answer.usage else ((), (), ())
+    return pb.EmbedStreamResponse(
+        ids=answer.ids,
+        vectors=vectors(answer.rows, answer.form) if answer.ids else None,
+        usage=pb.TextUsage(tokens=tokens, cut=cut, unknown=unknown),
+        errors=[
+            pb.TextError(id=i, code=pb.ErrorCode.Value(error.code), message=error.message)
+            for i, error in answer.errors
+        ],
+    )
+
+
+def notice_response(notice: Notice) -> pb.EmbedStreamResponse:
+    """A reply that carries only a notice."""
+    return pb.EmbedStreamResponse(notice=pb.Notice.Value(f"NOTICE_{notice.value}"))
+
+
+def describe_response(served: Served) -> pb.DescribeResponse:
+    """Reply to `Describe`."""
+    limits = served.limits
+    return pb.DescribeResponse(
+        model=served.model,
+        revision=served.revision,
+        fingerprint=served.fingerprint,
+        server_version=__version__,
+        languages=served.languages,
+        dimensions=pb.Dimensions(
+            native=served.native_dimensions, smallest=served.min_dimensions
+        ),
+        max_tokens=served.max_tokens,
+        pooling=served.pooling,
+        prompts=pb.Prompts(
+            query=served.prompts.query,
+            document=served.prompts.document,
+            template=served.prompts.template,
+        ),
+        device=served.device,
+        dtype=served.dtype,
+        limits=pb.Limits(
+            texts_per_request=limits.max_texts,
+            bytes_per_text=limits.max_text_bytes,
+            bytes_per_message=limits.max_message_bytes,
+            tokens_per_batch=limits.batch_tokens,
+            tokens_queued=limits.queue_tokens,
+            tokens_per_stream=limits.stream_tokens,
+        ),
+    )
+
+
+def _optional(message: pb.EmbedOptions, name: str) -> str | None:
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def _known(name: str, kind: type[E], value: int, default: E | None) -> E | None:
+    if value == 0:
+        return default
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = ", ".join(f"{e.value} ({e.name.lower()})" for e in kind)
+        raise InvalidRequest(f"{name} {value} is unknown, it may be {allowed}") from None

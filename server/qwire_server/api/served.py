@@ -1,0 +1,138 @@
+"""What is served, and whether a request fits it. Pure; knows no wire types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qwire_server.engine.work import RequestClass, RowForm
+from qwire_server.errors import (
+    FingerprintMismatch,
+    InvalidDimensions,
+    InvalidRequest,
+    ModelNotFound,
+    TextTooLarge,
+)
+from qwire_server.text.prompts import prompt_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qwire_server.api.call import Call, Options
+    from qwire_server.checkpoint.layout import Prompts
+    from qwire_server.text.tokenizer import Truncate
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request, and all of them together, may ask for."""
+
+    max_texts: int
+    max_text_bytes: int
+    max_message_bytes: int
+    batch_tokens: int
+    queue_tokens: int
+    stream_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request's options, checked against the model."""
+
+    form: RowForm
+    prompt: str
+    truncate: Truncate
+    request_class: RequestClass
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The model in service and the limits of this server."""
+
+    model: str
+    revision: str
+    fingerprint: str
+    languages: tuple[str, ...]
+    native_dimensions: int
+    min_dimensions: int
+    max_tokens: int
+    pooling: str
+    prompts: Prompts
+    device: str
+    dtype: str
+    limits: Limits
+
+    def plan(self, call: Call, options: Options) -> Plan:
+        """Check a request's options.
+
+        Raises:
+            ModelNotFound, FingerprintMismatch, InvalidDimensions, InvalidRequest.
+        """
+        self._check_identity(options)
+        return Plan(
+            form=RowForm(self._dimensions(options), options.normalize, options.encoding),
+            prompt=prompt_for(self.prompts, options.input_type, options.instruction),
+            truncate=options.truncate,
+            request_class=options.request_class or call.default_class,
+        )
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Check the number of texts and the size of each.
+
+        Raises:
+            InvalidRequest, TextTooLarge.
+        """
+        if len(texts) > self.limits.max_texts:
+            raise InvalidRequest(
+                f"{len(texts)} texts in one request, at most {self.limits.max_texts} are taken: "
+                "send fewer at a time"
+            )
+        for index, text in enumerate(texts):
+            if error := self.text_error(index, text):
+                raise error
+
+    def text_error(self, index: int, text: str) -> TextTooLarge | None:
+        """What is wrong with the size of one text."""
+        limit = self.limits.max_text_bytes
+        # A character takes at most 4 bytes, so most texts need no encoding to be measured.
+        if len(text) * 4 <= limit or (size := len(text.encode())) <= limit:
+            return None
+        return TextTooLarge(
+            f"a text has {size} bytes, at most {limit} are taken: split it, or raise "
+            "--max-text-bytes",
+            index=index,
+        )
+
+    def _check_identity(self, options: Options) -> None:
+        if options.model and not same_model(options.model, self.model):
+            raise ModelNotFound(f"{_shown(options.model)} is not served here, {self.model} is")
+        expected = options.expected_fingerprint
+        if expected and expected != self.fingerprint:
+            raise FingerprintMismatch(
+                f"the index was made with fingerprint {_shown(expected)}, this server's is "
+                f"{self.fingerprint} ({self.model}): their vectors must not be mixed; embed the "
+                "index anew, or serve the model that made it"
+            )
+
+    def _dimensions(self, options: Options) -> int:
+        if options.dimensions is None:
+            return self.native_dimensions
+        if not self.min_dimensions <= options.dimensions <= self.native_dimensions:
+            allowed = f"{self.min_dimensions} to {self.native_dimensions}"
+            if self.min_dimensions == self.native_dimensions:
+                allowed = f"only {self.native_dimensions}: it was not trained to be cut"
+            raise InvalidDimensions(
+                f"dimensions {options.dimensions} is out of range, {self.model} allows {allowed}"
+            )
+        return options.dimensions
+
+
+def same_model(asked: str, served: str) -> bool:
+    """Whether names agree in full or by their last path component, in any case."""
+    asked, served = asked.lower(), served.lower()
+    return asked in {served, served.rsplit("/", 1)[-1]}
+
+
+def _shown(text: str) -> str:
+    """A client's string, made safe for a one-line message."""
+    return ascii(text[:100])

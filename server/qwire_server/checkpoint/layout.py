@@ -1,0 +1,186 @@
+"""Reads a model folder in the sentence-transformers layout, and refuses what it does not understand.
+
+The format: modules.json lists the steps, each with a folder of its own; config_sentence_transformers.json
+holds the prompts. See https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from qwire_server.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Pooling = Literal["last", "mean", "cls"]
+
+_POOLING_NAMES: dict[str, Pooling] = {"lasttoken": "last", "mean": "mean", "cls": "cls"}
+_OLD_POOLING_KEYS: dict[str, str] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "lasttoken",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+}
+_STEPS = ("Transformer", "Pooling", "Normalize")
+_MATRYOSHKA_MIN = 32  # the Qwen3-Embedding model card: 32 up to the native dimension
+_TEMPLATE = re.compile(r"Instruct: (?P<task>.*)\nQuery:", re.DOTALL)
+INSTRUCTION_TEMPLATE = "Instruct: {instruction}\nQuery:"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What is put before a text; `template` is empty where the model takes no instruction."""
+
+    query: str = ""
+    document: str = ""
+    template: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Everything a model folder says that matters for serving it."""
+
+    model_type: str
+    hidden_size: int
+    vocab_size: int
+    max_tokens: int
+    pooling: Pooling
+    prompts: Prompts
+    min_dimensions: int
+    languages: tuple[str, ...]
+    lower_case: bool
+
+
+def read(folder: Path, pooling: str = "auto") -> Layout:
+    """Read a model folder.
+
+    Args:
+        folder: with config.json, tokenizer.json and modules.json.
+        pooling: `auto` follows modules.json; `last`, `mean` or `cls` overrides it, and makes
+            modules.json unnecessary.
+
+    Raises:
+        ModelError: a file is missing or broken, or asks for something that is not served.
+    """
+    config = read_json(folder / "config.json")
+    model_type = config.get("model_type", "")
+    _refuse_unserved(folder, config, model_type)
+    bert_config = read_json(folder / "sentence_bert_config.json", missing={})
+    hidden_size = int(config["hidden_size"])
+    is_qwen = model_type == "qwen3"
+    return Layout(
+        model_type=model_type,
+        hidden_size=hidden_size,
+        vocab_size=int(config["vocab_size"]),
+        max_tokens=_max_tokens(folder, config, bert_config),
+        pooling=_pooling(folder, pooling),
+        prompts=_prompts(folder),
+        min_dimensions=min(_MATRYOSHKA_MIN, hidden_size) if is_qwen else hidden_size,
+        languages=_languages(folder) or (("mul",) if is_qwen else ()),
+        lower_case=bool(bert_config.get("do_lower_case", False)),
+    )
+
+
+def read_json(path: Path, missing: Any = None) -> Any:
+    """Parse a JSON file; `missing` instead of a file that is not there."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if missing is not None:
+            return missing
+        raise ModelError(
+            f"{path.parent} has no {path.name}: a model folder in the sentence-transformers layout "
+            "is needed, as huggingface_hub downloads it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+
+
+def _refuse_unserved(folder: Path, config: dict[str, Any], model_type: str) -> None:
+    if model_type not in {"qwen3", "bert"}:
+        raise ModelError(
+            f"{folder} holds a model of type {model_type!r}; served are qwen3 (Qwen3-Embedding) "
+            "and bert"
+        )
+    if config.get("use_sliding_window"):
+        raise ModelError(f"{folder}: sliding-window attention is not served")
+    if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
+        raise ModelError(f"{folder}: this variant of bert is not served (decoder, or relative positions)")
+
+
+def _max_tokens(folder: Path, config: dict[str, Any], bert_config: dict[str, Any]) -> int:
+    if limit := bert_config.get("max_seq_length"):
+        return min(int(limit), int(config["max_position_embeddings"]))
+    tokenizer = read_json(folder / "tokenizer_config.json", missing={})
+    longest = tokenizer.get("model_max_length") or config["max_position_embeddings"]
+    return min(int(longest), int(config["max_position_embeddings"]))
+
+
+def _pooling(folder: Path, wanted: str) -> Pooling:
+    modules = read_json(folder / "modules.json", missing=[])
+    if not modules and wanted == "auto":
+        raise ModelError(
+            f"{folder} has no modules.json, so it does not say how tokens become one vector: "
+            "set --pooling last, mean or cls (Qwen3-Embedding uses last)"
+        )
+    steps = [(str(m["type"]), str(m["path"])) for m in modules]
+    for step, _ in steps:
+        package, _, name = step.rpartition(".")
+        if not package.startswith("sentence_transformers") or name not in _STEPS:
+            raise ModelError(f"{folder}: the step {step} in modules.json is not served")
+    for known in get_args(Pooling):
+        if wanted == known:
+            return known
+    path = next((path for step, path in steps if step.endswith(".Pooling")), None)
+    if path is None:
+        raise ModelError(f"{folder}: modules.json has no Pooling; set --pooling last, mean or cls")
+    return _read_pooling(_inside(folder, path) / "config.json")
+
+
+def _read_pooling(path: Path) -> Pooling:
+    config = read_json(path)
+    mode = config.get("pooling_mode") or [v for k, v in _OLD_POOLING_KEYS.items() if config.get(k)]
+    modes = [mode] if isinstance(mode, str) else list(mode)
+    if len(modes) != 1 or modes[0] not in _POOLING_NAMES:
+        raise ModelError(f"{path}: pooling {modes} is not served; last token, mean and cls are")
+    if not config.get("include_prompt", True):
+        raise ModelError(f"{path}: pooling without the prompt's tokens is not served")
+    return _POOLING_NAMES[modes[0]]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A folder that modules.json names, which must lie inside the model's."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ModelError(f"{folder}: modules.json names {name!r}, outside the model's folder")
+    return path
+
+
+def _prompts(folder: Path) -> Prompts:
+    config = read_json(folder / "config_sentence_transformers.json", missing={})
+    named = {str(k): str(v or "") for k, v in (config.get("prompts") or {}).items()}
+    query = named.get("query", "")
+    document = named.get("document") or named.get("passage", "")
+    template = INSTRUCTION_TEMPLATE if _TEMPLATE.fullmatch(query) else ""
+    return Prompts(query, document, template)
+
+
+def _languages(folder: Path) -> tuple[str, ...]:
+    """Languages of the model card's front matter, if there is a card."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return ()
+    from huggingface_hub import metadata_load  # noqa: PLC0415  slow to import
+
+    try:
+        languages = (metadata_load(card) or {}).get("language") or []
+    except Exception:  # noqa: BLE001  a broken card only costs this hint
+        return ()
+    listed = [languages] if isinstance(languages, str) else languages
+    return tuple(str(language) for language in listed)

@@ -1,0 +1,130 @@
+"""One batch, from its items to the answers of its works; a failure is narrowed to its culprit.
+
+Runs in the worker thread. Knows nothing about queues.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qwire_server.engine.rows import encode, finish, finite, row_bytes
+from qwire_server.engine.work import Failure, Outcome, Rows
+from qwire_server.model.errors import DeviceLost, OutOfMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from qwire_server.engine.backlog import Entry, Item
+    from qwire_server.engine.engine import Runner
+    from qwire_server.engine.work import RowForm
+
+_LOG = logging.getLogger("qwire.server")
+_NOT_FINITE = (
+    "the model's vector for this text is not finite: no vector is better than a wrong one; "
+    "another dtype may help (--dtype float32)"
+)
+_TOO_BIG = "this text alone does not fit the device's memory: lower --max-tokens"
+
+
+@dataclass(slots=True)
+class Done:
+    """Answers to a batch, and what it took."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    failed: int = 0
+    splits: int = 0
+
+
+def run_batch(runner: Runner, items: list[Item]) -> Done:
+    """Run the model on items of one model and answer each of them.
+
+    Out of memory is met by halving the batch, any other error by running each text alone once more.
+
+    Raises:
+        DeviceLost: the device is gone; nothing was answered.
+    """
+    done = Done()
+    rows: list[NDArray[np.float32]] = []
+    good: list[Item] = []
+    for part, pooled in _forward(runner, items, done):
+        sound = finite(pooled)
+        good += [item for item, is_sound in zip(part, sound, strict=True) if is_sound]
+        rows.append(pooled[sound])
+        for item, is_sound in zip(part, sound, strict=True):
+            if not is_sound:
+                _fail(done, item, "NOT_FINITE", _NOT_FINITE)
+    if good:
+        done.outcomes += _finished(good, np.concatenate(rows))
+    return done
+
+
+def _forward(
+    runner: Runner, items: list[Item], done: Done, *, alone: bool = False
+) -> Iterator[tuple[list[Item], NDArray[np.float32]]]:
+    """Yield parts of the batch with their pooled rows; what cannot be run is failed in `done`."""
+    try:
+        pooled = runner.run([item.token_ids for item in items])
+    except DeviceLost:
+        raise
+    except OutOfMemory:
+        if len(items) == 1:
+            _fail(done, items[0], "MODEL_FAILED", _TOO_BIG)
+            return
+        done.splits += 1
+        middle = len(items) // 2
+        halves: Iterable[list[Item]] = (items[:middle], items[middle:])
+    except Exception as error:
+        _LOG.exception("a batch of %d texts failed", len(items))
+        if alone:
+            _fail(done, items[0], "MODEL_FAILED", f"the model failed ({type(error).__name__})")
+            return
+        alone, halves = True, ([item] for item in items)
+    else:
+        yield items, pooled
+        return
+    for part in halves:
+        yield from _forward(runner, part, done, alone=alone)
+
+
+def _fail(done: Done, item: Item, code: str, message: str) -> None:
+    failure = Failure(item.index, code, message)
+    done.outcomes.append(Outcome(item.entry.work.key, failures=[failure]))
+    done.failed += 1
+
+
+def _finished(items: list[Item], pooled: NDArray[np.float32]) -> Iterator[Outcome]:
+    """Finish rows in runs of one form, then cut the bytes at the borders between works."""
+    start = 0
+    for form, same_form in groupby(items, key=_form):
+        run = list(same_form)
+        encoded = encode(finish(pooled[start : start + len(run)], form), form.encoding)
+        start += len(run)
+        first = 0
+        for entry, same_work in groupby(run, key=_entry):
+            indices = [item.index for item in same_work]
+            rows = _cut(encoded, form, first, first + len(indices))
+            first += len(indices)
+            yield Outcome(entry.work.key, indices, rows)
+
+
+def _cut(encoded: Rows, form: RowForm, first: int, last: int) -> Rows:
+    if last - first == encoded.count:
+        return encoded
+    stride = row_bytes(form)
+    data = encoded.data[first * stride : last * stride]
+    return Rows(data, last - first, encoded.scales[first * 4 : last * 4])
+
+
+def _form(item: Item) -> RowForm:
+    return item.entry.work.form
+
+
+def _entry(item: Item) -> Entry:
+    return item.entry

@@ -1,0 +1,210 @@
+"""The engine: accepts work, forms batches when the device is free, answers every text once.
+
+One worker thread runs the model. There is no timer: an idle device takes what there is at once, a
+busy one finds a full batch waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from qwire_server.engine.backlog import Backlog, Entry, Item
+from qwire_server.engine.batch import run_batch
+from qwire_server.engine.observer import BatchRecord
+from qwire_server.engine.work import Failure, Outcome
+from qwire_server.model.errors import DeviceLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from qwire_server.engine.observer import Observer
+    from qwire_server.engine.work import TokenIds, Work
+
+_LOG = logging.getLogger("qwire.server")
+_SPEED_MEMORY = 0.8  # weight of the past in the running tokens/s: about five batches
+
+
+class Runner(Protocol):
+    """A model on a device; `model.runner` has the real one."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids below it are valid."""
+
+    def run(self, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
+        """Pooled rows, (texts, native dim) float32, in the order given.
+
+        Raises:
+            OutOfMemory: a smaller batch may fit.
+            DeviceLost: nothing will run any more.
+            Exception: anything else is blamed on a text, which is found by running each alone.
+        """
+
+
+class Engine:
+    """Holds accepted work until it is answered.
+
+    Args:
+        runner: the model.
+        batch_tokens: most tokens in one forward.
+        bulk_share: part of each batch kept for bulk while both classes wait, 0 to 1.
+        deliver: given the outcomes of one batch, once per batch, by the worker thread.
+        observer: given one record per batch.
+        on_fatal: called once, by the worker thread, when it can work no more.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        batch_tokens: int,
+        bulk_share: float,
+        deliver: Callable[[list[Outcome]], None],
+        observer: Observer,
+        on_fatal: Callable[[str], None],
+    ) -> None:
+        self.batch_tokens = batch_tokens
+        self.tokens_per_second = 0.0
+        self._runner = runner
+        self._deliver = deliver
+        self._observer = observer
+        self._on_fatal = on_fatal
+        # Mutable, guarded by _changed: the backlog, the entries by key, the two flags.
+        self._changed = threading.Condition()
+        self._backlog = Backlog(bulk_share)
+        self._entries: dict[int, Entry] = {}
+        self._closed = False
+        self._failed = ""
+        self._thread = threading.Thread(target=self._work, name="qwire-engine", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Engine works {len(self._entries)} {self._backlog!r}>"
+
+    def submit(self, work: Work) -> None:
+        """Accept a work: each of its texts is answered through `deliver`, whatever breaks.
+
+        Ids outside the model's table are answered as failures here: on CUDA such an id would break
+        the device for everybody.
+        """
+        entry = Entry(work)
+        refused = [_bad_id(i) for i, ids in enumerate(work.token_ids) if not self._valid(ids)]
+        bad = {failure.index for failure in refused}
+        items = [Item(entry, i, ids) for i, ids in enumerate(work.token_ids) if i not in bad]
+        entry.unanswered = len(items)
+        with self._changed:
+            stopped = self._failed or ("the server is stopping" if self._closed else "")
+            if not stopped and items:
+                self._entries[work.key] = entry
+                self._backlog.push(items, work.request_class)
+                self._changed.notify()
+        if stopped:
+            refused = [Failure(i, "UNAVAILABLE", stopped) for i in range(len(work.token_ids))]
+        if refused:
+            self._deliver([Outcome(work.key, failures=refused)])
+
+    def cancel(self, key: int) -> None:
+        """Forget a work whose caller has gone; what is not yet in a batch is never computed."""
+        with self._changed:
+            if entry := self._entries.pop(key, None):
+                entry.gone = True
+
+    def close(self) -> None:
+        """Accept no more, answer what was accepted, end the worker thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _valid(self, ids: TokenIds) -> bool:
+        return bool(len(ids)) and int(ids.min()) >= 0 and int(ids.max()) < self._runner.vocab_size
+
+    def _work(self) -> None:
+        """The worker thread; its own death is an answer too."""
+        batch: list[Item] = []
+        try:
+            while batch := self._next_batch():
+                outcomes = self._run(batch)
+                self._settle(batch)
+                self._deliver(outcomes)
+        except DeviceLost as error:
+            self._fail(batch, f"the device failed and the server must restart: {error}")
+        except BaseException as error:  # nobody else would see it
+            _LOG.exception("the engine's worker thread died")
+            self._fail(batch, f"the server failed and must restart ({type(error).__name__})")
+
+    def _next_batch(self) -> list[Item]:
+        """Block until something waits; empty once closed and drained."""
+        with self._changed:
+            while True:
+                if batch := self._backlog.take(self.batch_tokens):
+                    return batch
+                if self._closed:
+                    return []
+                self._changed.wait()
+
+    def _run(self, batch: list[Item]) -> list[Outcome]:
+        """Run what is still in time; every item of the batch is in one outcome."""
+        now = time.monotonic()
+        expired = [item for item in batch if item.entry.work.deadline <= now]
+        live = [item for item in batch if item.entry.work.deadline > now]
+        outcomes = [_expired(item) for item in expired]
+        if live:
+            done = run_batch(self._runner, live)
+            outcomes += done.outcomes
+            seconds = time.monotonic() - now
+            tokens = sum(item.cost for item in live)
+            self._learn_speed(tokens, seconds)
+            self._observer.batch(
+                BatchRecord(
+                    model=live[0].entry.work.model,
+                    texts=len(live),
+                    tokens=tokens,
+                    budget=self.batch_tokens,
+                    bulk_tokens=sum(i.cost for i in live if i.entry.work.request_class > 1),
+                    compute_seconds=seconds,
+                    failed=done.failed,
+                    splits=done.splits,
+                )
+            )
+        return outcomes
+
+    def _learn_speed(self, tokens: int, seconds: float) -> None:
+        speed = tokens / max(seconds, 1e-6)
+        past = self.tokens_per_second or speed
+        self.tokens_per_second = _SPEED_MEMORY * past + (1 - _SPEED_MEMORY) * speed
+
+    def _settle(self, batch: list[Item]) -> None:
+        """Forget entries that have nothing left to answer."""
+        with self._changed:
+            for item in batch:
+                item.entry.unanswered -= 1
+                if not item.entry.unanswered:
+                    self._entries.pop(item.entry.work.key, None)
+
+    def _fail(self, batch: list[Item], reason: str) -> None:
+        """Answer everything that was accepted, and everything that comes, with UNAVAILABLE."""
+        with self._changed:
+            self._failed = reason
+            waiting = batch + self._backlog.clear()
+            self._entries.clear()
+        self._deliver([_failed(item, "UNAVAILABLE", reason) for item in waiting])
+        self._on_fatal(reason)
+
+
+def _failed(item: Item, code: str, message: str) -> Outcome:
+    return Outcome(item.entry.work.key, failures=[Failure(item.index, code, message)])
+
+
+def _expired(item: Item) -> Outcome:
+    return _failed(item, "DEADLINE_EXCEEDED", "the deadline passed while the request waited")
+
+
+def _bad_id(index: int) -> Failure:
+    return Failure(index, "INTERNAL", "a token id lies outside the model's table: this is a bug")

@@ -1,0 +1,106 @@
+"""From settings to a model that is loaded, warm and described. Blocks; runs in a thread."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qwire_server.api.served import Limits, Served
+from qwire_server.checkpoint import fingerprint, layout, source
+from qwire_server.errors import ModelError, StartError
+from qwire_server.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from qwire_server.checkpoint.layout import Layout
+    from qwire_server.engine.engine import Runner
+    from qwire_server.settings import Settings
+
+_LOG = logging.getLogger("qwire.server")
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # decompressed; grpc refuses more
+_BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
+_QUEUE_BATCHES = 64
+_STREAM_BATCHES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """Everything that serving one model needs."""
+
+    served: Served
+    tokenizer: Tokenizer
+    runner: Runner
+
+
+def load_model(settings: Settings) -> LoadedModel:
+    """Find, read, load and warm up the model.
+
+    Raises:
+        StartError: it cannot be served, or not as the settings ask; the message says what to do.
+    """
+    # Slow imports: seconds that `qwire serve --help` should not cost.
+    from qwire_server.model import device as devices  # noqa: PLC0415
+    from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
+
+    device = devices.choose_device(settings.device)
+    dtype = devices.choose_dtype(settings.dtype, device)
+    found = source.find(settings.model, settings.revision)
+    shape = layout.read(found.folder, settings.pooling)
+    max_tokens = _max_tokens(settings, shape)
+    limits = _limits(settings, device, max_tokens)
+    tokenizer = Tokenizer.load(
+        found.folder,
+        vocab_size=shape.vocab_size,
+        max_tokens=max_tokens,
+        lower_case=shape.lower_case,
+    )
+    revision = fingerprint.content_revision(found.folder)
+    dtype_name = str(dtype).removeprefix("torch.")
+    _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
+    runner = PackedRunner(weights.load(found.folder, shape, device, dtype), shape.pooling)
+    runner.warm_up(limits.batch_tokens)
+    served = Served(
+        model=found.model_id,
+        revision=revision,
+        fingerprint=fingerprint.fingerprint(
+            revision, shape, dtype=dtype_name, max_tokens=max_tokens
+        ),
+        languages=shape.languages,
+        native_dimensions=shape.hidden_size,
+        min_dimensions=shape.min_dimensions,
+        max_tokens=max_tokens,
+        pooling=shape.pooling,
+        prompts=shape.prompts,
+        device=devices.describe_device(device),
+        dtype=dtype_name,
+        limits=limits,
+    )
+    return LoadedModel(served, tokenizer, runner)
+
+
+def _max_tokens(settings: Settings, shape: Layout) -> int:
+    wanted = settings.max_tokens or shape.max_tokens
+    if wanted > shape.max_tokens:
+        raise ModelError(f"--max-tokens {wanted}: the model takes at most {shape.max_tokens}")
+    return wanted
+
+
+def _limits(settings: Settings, device: torch.device, max_tokens: int) -> Limits:
+    batch = settings.batch_tokens or _BATCH_TOKENS[device.type]
+    queue = settings.queue_tokens or max(_QUEUE_BATCHES * batch, max_tokens)
+    if queue < max_tokens:
+        raise StartError(
+            f"--queue-tokens {queue}: one text may have {max_tokens} tokens; raise it, or lower "
+            "--max-tokens"
+        )
+    return Limits(
+        max_texts=settings.max_texts,
+        max_text_bytes=settings.max_text_bytes,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        batch_tokens=batch,
+        queue_tokens=queue,
+        stream_tokens=settings.stream_tokens or _STREAM_BATCHES * batch,
+    )

@@ -1,0 +1,117 @@
+"""Attention over packed sequences: one function a device, one signature, one reference to test against.
+
+Sequences lie end to end in one dimension of T tokens; no sequence sees another. The functions are
+reached through transformers' own hook (`AttentionInterface`), so that its models run unchanged.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+if TYPE_CHECKING:
+    from qwire_server.model.packing import Packed
+
+NAME = "qwire_packed"
+
+
+class Attend(Protocol):
+    """Packed attention.
+
+    Shapes: query (T, heads, head_dim); key and value (T, kv_heads, head_dim), heads a multiple of
+    kv_heads; result (T, heads, head_dim), in the query's dtype.
+    """
+
+    def __call__(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        packed: Packed,
+        *,
+        causal: bool,
+        scale: float | None,
+    ) -> torch.Tensor:
+        """Attend within each sequence of `packed`."""
+
+
+def attend_sdpa(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    packed: Packed,
+    *,
+    causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    """Any device and dtype: one SDPA call for each run of equally long sequences."""
+    result = torch.empty_like(query)
+    grouped = key.shape[1] != query.shape[1]
+    for start, count, length in packed.groups:
+        span = slice(start, start + count * length)
+        q, k, v = (
+            t[span].unflatten(0, (count, length)).transpose(1, 2) for t in (query, key, value)
+        )
+        out = scaled_dot_product_attention(
+            q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped
+        )
+        result[span] = out.transpose(1, 2).flatten(0, 1)
+    return result
+
+
+def attend_varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    packed: Packed,
+    *,
+    causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    """CUDA, compute capability 8.0 and more, bf16 or fp16: one kernel for the whole batch."""
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  torch >= 2.10, CUDA only
+
+    # torch 2.12 and later want grouped heads said aloud; 2.11 has no such parameter.
+    extra: dict[str, Any] = (
+        {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
+    )
+    result: torch.Tensor = varlen_attn(
+        query,
+        key,
+        value,
+        packed.offsets,
+        packed.offsets,
+        packed.max_length,
+        packed.max_length,
+        scale=scale,
+        window_size=(-1, 0 if causal else -1),
+        **extra,
+    )
+    return result
+
+
+def _hook(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    _mask: torch.Tensor | None,
+    *,
+    packed: Packed,
+    attend: Attend,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """What transformers calls in each layer: tensors are (1, heads, T, head_dim)."""
+    q, k, v = (t.squeeze(0).transpose(0, 1) for t in (query, key, value))
+    result = attend(q, k, v, packed, causal=bool(module.is_causal), scale=scaling)
+    return result.unsqueeze(0), None
+
+
+def register() -> None:
+    """Make `attn_implementation=NAME` known to transformers. No mask is registered: none is built."""
+    AttentionInterface.register(NAME, _hook)

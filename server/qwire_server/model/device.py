@@ -1,0 +1,74 @@
+"""Chooses the device and the dtype, and says why when the choice may surprise."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from qwire_server.errors import StartError
+
+_LOG = logging.getLogger("qwire.server")
+_BF16_CAPABILITY = (8, 0)  # below it bf16 is emulated, and the packed kernel does not exist
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        StartError: there is no such device, or no GPU that works.
+    """
+    if wanted == "cpu":
+        return torch.device("cpu")
+    problem = _cuda_problem()
+    if wanted == "auto":
+        if not problem:
+            return torch.device("cuda:0")
+        if _gpu_is_present():
+            _LOG.warning(
+                "THIS MACHINE HAS A GPU THAT CANNOT BE USED, running on the CPU: %s", problem
+            )
+        return torch.device("cpu")
+    if problem:
+        raise StartError(f"--device {wanted}: {problem}")
+    device = torch.device(wanted)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise StartError(f"--device {wanted}: this machine has {torch.cuda.device_count()} GPUs")
+    return torch.device("cuda", device.index or 0)
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """bf16 where the device computes it natively, fp32 elsewhere, unless told."""
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
+    return torch.bfloat16 if has_native_bf16(device) else torch.float32
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """By compute capability: `is_bf16_supported()` may say yes by emulation."""
+    return (
+        device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
+    )
+
+
+def describe_device(device: torch.device) -> str:
+    """A name for people: the GPU's model, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _cuda_problem() -> str:
+    """Why CUDA cannot be used; empty if it can."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA: install a CUDA build of torch"
+    if not torch.cuda.is_available():
+        return "torch finds no usable CUDA device: check `nvidia-smi` and the driver's version"
+    try:
+        torch.zeros(1, device="cuda").item()
+    except RuntimeError as error:
+        return f"the GPU does not work: {str(error).splitlines()[0]}"
+    return ""
+
+
+def _gpu_is_present() -> bool:
+    return Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia/version").exists()

@@ -1,0 +1,106 @@
+"""The packed forward: token ids in, pooled rows out.
+
+Knows nothing about text, requests or the wire.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from qwire_server.model.attention import attend_sdpa, attend_varlen
+from qwire_server.model.device import has_native_bf16
+from qwire_server.model.errors import DeviceLost, OutOfMemory
+from qwire_server.model.packing import pack
+from qwire_server.model.pooling import pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from transformers import PreTrainedModel
+
+    from qwire_server.checkpoint.layout import Pooling
+    from qwire_server.model.attention import Attend
+    from qwire_server.model.packing import Packed
+
+
+class PackedRunner:
+    """One model on one device. Not thread-safe: one worker thread owns it."""
+
+    def __init__(self, model: PreTrainedModel, pooling: Pooling) -> None:
+        self._model = model
+        self._pooling = pooling
+        self._device = model.device
+        self._attend = choose_attention(model.device, model.dtype)
+
+    def __repr__(self) -> str:
+        return f"<PackedRunner {type(self._model).__name__} {self._model.dtype} {self._device}>"
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding table."""
+        return int(self._model.get_input_embeddings().num_embeddings)
+
+    def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """Embed sequences, none of them empty.
+
+        Returns:
+            (sequences, native dim) float32, pooled, not normalised, in the order given.
+
+        Raises:
+            OutOfMemory: fewer sequences may fit.
+            DeviceLost: the device's context is broken.
+        """
+        with _mapped_errors(self._device), torch.inference_mode():
+            packed = pack(token_ids, self._device)
+            pooled = pool(self._hidden(packed), packed.offsets, self._pooling).cpu().numpy()
+        rows = np.empty_like(pooled)
+        rows[packed.order] = pooled
+        return rows
+
+    def warm_up(self, batch_tokens: int) -> None:
+        """Run once small, and on CUDA once full, so that the first request is like any other."""
+        short = [np.zeros(3, np.int32), np.zeros(5, np.int32)]
+        self.run(short)
+        if self._device.type == "cuda":
+            self.run([np.zeros(256, np.int32)] * max(1, batch_tokens // 256))
+
+    def _hidden(self, packed: Packed) -> torch.Tensor:
+        """Last hidden states, (T, dim)."""
+        output = self._model(
+            input_ids=packed.ids,
+            position_ids=packed.positions,
+            use_cache=False,
+            packed=packed,
+            attend=self._attend,
+        )
+        hidden: torch.Tensor = output.last_hidden_state[0]
+        return hidden
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype) -> Attend:
+    """The packed kernel where it exists, SDPA elsewhere."""
+    if has_native_bf16(device) and dtype in {torch.bfloat16, torch.float16}:
+        return attend_varlen
+    return attend_sdpa
+
+
+@contextmanager
+def _mapped_errors(device: torch.device) -> Iterator[None]:
+    """Foreign errors by what helps. On CUDA anything but out-of-memory is sticky."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemory(str(error)) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):
+            raise OutOfMemory(str(error)) from error
+        if device.type == "cuda":
+            raise DeviceLost(str(error).splitlines()[0]) from error
+        raise

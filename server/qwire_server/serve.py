@@ -1,0 +1,186 @@
+"""Builds everything, once, and runs it until it is told to stop.
+
+The only module that knows all the others. Start: bind, load, warm up, take work. Stop: take no more
+work, tell the streams, answer what was accepted, end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from qwire._version import __version__
+from qwire.v1 import embedding_pb2 as pb
+from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from qwire_server.api.dispatch import Dispatcher
+from qwire_server.api.embedder import Embedder
+from qwire_server.api.gate import Gate
+from qwire_server.api.room import Room
+from qwire_server.api.rpc.guard import Guard
+from qwire_server.api.rpc.health import HealthService
+from qwire_server.api.rpc.service import EmbeddingService
+from qwire_server.engine.admission import Admission
+from qwire_server.engine.engine import Engine
+from qwire_server.engine.observer import LogObserver
+from qwire_server.errors import StartError
+from qwire_server.load import MAX_MESSAGE_BYTES, load_model
+from qwire_server.text.pool import Pool
+
+if TYPE_CHECKING:
+    from qwire_server.engine.observer import Observer
+    from qwire_server.load import LoadedModel
+    from qwire_server.settings import Settings
+
+_LOG = logging.getLogger("qwire.server")
+_GRPC_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # without it a second server binds the same port silently
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", -1),  # rows x dim, bounded by --max-texts
+    # The server decides how often it is pinged; a client that stops answering is cut in seconds.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+
+class Server:
+    """One process: a gRPC port, one model, one engine.
+
+    Attributes:
+        port: that gRPC listens on, known after `start`.
+    """
+
+    def __init__(self, settings: Settings, observer: Observer | None = None) -> None:
+        self.port = 0
+        self._settings = settings
+        self._observer = observer or LogObserver()
+        self._gate = Gate()
+        self._failure = ""
+        self._engine: Engine | None = None
+        self._pool: Pool | None = None
+        self._grpc: grpc.aio.Server | None = None
+
+    def __repr__(self) -> str:
+        return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
+
+    async def start(self) -> None:
+        """Bind, load, warm up, take work.
+
+        Raises:
+            StartError: a port is taken, or the model cannot be served.
+        """
+        began = time.monotonic()
+        await self._bind()
+        loaded = await asyncio.to_thread(load_model, self._settings)
+        self._take_work(loaded)
+        served = loaded.served
+        _LOG.info(
+            "qwire %s ready: %s (%s, %s, fingerprint %s) on %s",
+            __version__,
+            served.model,
+            served.device,
+            served.dtype,
+            served.fingerprint,
+            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s",
+        )
+
+    async def run(self, stopping: asyncio.Event) -> int:
+        """Serve until `stopping` is set, or until the engine fails; the process's exit status."""
+        self._gate.watch(lambda: stopping.set() if self._failure else None)
+        await stopping.wait()
+        await self.stop()
+        if self._failure:
+            _LOG.error("stopped: %s", self._failure)
+        return 1 if self._failure else 0
+
+    async def stop(self) -> None:
+        """Drain: no new work, notices to streams, answers to what was accepted; then end."""
+        self._gate.close(self._failure or "the server is stopping: try again elsewhere")
+        assert self._grpc is not None
+        _LOG.info("stopping: %d calls open", self._gate.open_calls)
+        # The port closes at once; open calls go on.
+        closing = asyncio.create_task(self._grpc.stop(self._settings.drain_seconds))
+        await asyncio.wait({closing}, timeout=self._settings.drain_seconds)
+        if cut := self._gate.open_calls:
+            _LOG.warning("%d calls were cut after %g s", cut, self._settings.drain_seconds)
+        await closing
+        if self._engine:
+            await asyncio.to_thread(self._engine.close)
+        if self._pool:
+            await asyncio.to_thread(self._pool.close)
+
+    async def _bind(self) -> None:
+        server = grpc.aio.server(options=_GRPC_OPTIONS)
+        guard = Guard(self._gate, self._observer)
+        pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(self._gate, guard), server)
+        health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._gate), server)
+        names = [s.full_name for p in (pb, health_pb2) for s in p.DESCRIPTOR.services_by_name.values()]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+        address = f"{self._settings.host}:{self._settings.grpc_port}"
+        try:
+            self.port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartError(
+                f"cannot listen on {address}: the port is taken or the address is not this "
+                "machine's; choose another with --grpc-port or --host (0 takes a free port)"
+            ) from error
+        await server.start()
+        self._grpc = server
+
+    def _take_work(self, loaded: LoadedModel) -> None:
+        loop = asyncio.get_running_loop()
+        dispatcher = Dispatcher(loop)
+        limits = loaded.served.limits
+        engine = Engine(
+            loaded.runner,
+            batch_tokens=limits.batch_tokens,
+            bulk_share=self._settings.bulk_share,
+            deliver=dispatcher.deliver,
+            observer=self._observer,
+            on_fatal=lambda reason: loop.call_soon_threadsafe(self._fail, reason) and None,
+        )
+        self._engine = engine
+        self._pool = Pool(self._settings.tokenizer_threads)
+        room = Room(Admission(limits.queue_tokens), lambda: engine.tokens_per_second)
+        embedder = Embedder(
+            loaded.served, loaded.tokenizer, self._pool, room, dispatcher, engine
+        )
+        self._gate.open(embedder)
+
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
+        self._gate.close(reason)
+
+
+async def serve(settings: Settings) -> int:
+    """Run one server in this process, until SIGTERM or SIGINT; the exit status."""
+    server = Server(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            _LOG.warning("second signal: %d calls are cut", server._gate.open_calls)
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    starting = asyncio.create_task(server.start())
+    stop_early = asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, stop_early}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        _LOG.warning("stopped while the model was loading")
+        os._exit(0)
+    starting.result()
+    return await server.run(stopping)

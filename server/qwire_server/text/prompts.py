@@ -1,0 +1,47 @@
+"""What is put before a text, byte for byte as the model was trained.
+
+Qwen3-Embedding: `Instruct: {task}\\nQuery:{text}`, one newline, no space after "Query:".
+Source: the model card of Qwen/Qwen3-Embedding-0.6B.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from qwire_server.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from qwire_server.checkpoint.layout import Prompts
+
+
+class InputType(IntEnum):
+    """What a text is for; the values are those of `qwire.v1.InputType`."""
+
+    DOCUMENT = 1
+    QUERY = 2
+    NONE = 3
+
+
+def prompt_for(prompts: Prompts, input_type: InputType, instruction: str | None) -> str:
+    """The prompt of one request.
+
+    Args:
+        prompts: the model's own.
+        input_type: chooses among them.
+        instruction: None for the model's own prompt; empty for no prompt; else the task that goes
+            into the model's template, whichever type was sent.
+
+    Raises:
+        InvalidRequest: the model takes no instruction.
+    """
+    if instruction is None:
+        return {InputType.DOCUMENT: prompts.document, InputType.QUERY: prompts.query}.get(
+            input_type, ""
+        )
+    if not instruction:
+        return ""
+    if not prompts.template:
+        raise InvalidRequest("this model takes no instruction: leave `instruction` unset")
+    # Not str.format: an instruction may hold braces.
+    return prompts.template.replace("{instruction}", instruction)

@@ -1,0 +1,209 @@
+"""Texts to token ids, truncated by our own code; what was cut is counted.
+
+The `tokenizers.Tokenizer` inside is shared by threads and never reconfigured after load.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tokenizers import Tokenizer as RustTokenizer
+
+from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from qwire_server.errors import RequestError
+
+_PROBE = "a"  # any text with at least one token; shows the special tokens around it
+
+
+class Truncate(IntEnum):
+    """What is cut from a text with too many tokens; the values are those of `qwire.v1.Truncate`."""
+
+    END = 1
+    START = 2
+    NONE = 3
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Token ids of some texts, in their order; a text that was refused has an empty array.
+
+    Attributes:
+        ids: one int32 array for each text, prompt and special tokens included.
+        cut: tokens left out of each text.
+        unknown: tokens of each text that the tokenizer has no entry for.
+        errors: what is wrong with a text, by its position.
+    """
+
+    ids: list[NDArray[np.int32]] = field(default_factory=list)
+    cut: list[int] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
+    errors: dict[int, RequestError] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> list[int]:
+        """Tokens that are computed for each text."""
+        return [len(ids) for ids in self.ids]
+
+    def extend(self, other: Encoded) -> None:
+        """Append texts; their errors are moved to their new positions."""
+        for index, error in other.errors.items():
+            moved = len(self.ids) + index
+            self.errors[moved] = type(error)(error.message, index=moved)
+        self.ids += other.ids
+        self.cut += other.cut
+        self.unknown += other.unknown
+
+
+class Tokenizer:
+    """Encodes batches of texts.
+
+    Args:
+        rust: without padding or truncation.
+        max_tokens: most tokens of a text, prompt and special tokens included.
+        unknown_id: the id that stands for what the vocabulary lacks, if there is one.
+        lower_case: texts are lower-cased first, as sentence_bert_config.json may ask.
+    """
+
+    def __init__(
+        self,
+        rust: RustTokenizer,
+        max_tokens: int,
+        *,
+        unknown_id: int | None = None,
+        lower_case: bool = False,
+    ) -> None:
+        self.max_tokens = max_tokens
+        self._rust = rust
+        self._unknown_id = unknown_id
+        self._lower_case = lower_case
+        self._before, self._after = _special_tokens(rust)
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, vocab_size: int, max_tokens: int, lower_case: bool = False
+    ) -> Tokenizer:
+        """Read tokenizer.json.
+
+        Added tokens beyond the model's embedding table (Qwen3-Embedding 4B and 8B have 151,665 rows,
+        the tokenizer 151,669 entries) are taken out, so that their text, such as `<think>`, is
+        encoded as ordinary characters: the model never saw anything else there.
+
+        Raises:
+            ModelError: it is missing or broken, or its own vocabulary exceeds the table.
+        """
+        path = folder / "tokenizer.json"
+        try:
+            config = json.loads(path.read_text("utf-8"))
+            _drop_added_tokens(config, vocab_size)
+            rust = RustTokenizer.from_str(json.dumps(config))
+        except FileNotFoundError:
+            raise ModelError(f"{folder} has no tokenizer.json") from None
+        except Exception as error:  # the Rust library raises plain Exception
+            raise ModelError(f"{path} cannot be read: {error}") from error
+        rust.no_padding()
+        rust.no_truncation()
+        largest = max(rust.get_vocab(with_added_tokens=True).values())
+        if largest >= vocab_size:
+            raise ModelError(
+                f"{path}: token id {largest} lies beyond the model's {vocab_size} embeddings"
+            )
+        unknown = config["model"].get("unk_token")
+        unknown_id = rust.token_to_id(unknown) if unknown else None
+        return cls(rust, max_tokens, unknown_id=unknown_id, lower_case=lower_case)
+
+    def encode(
+        self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END
+    ) -> Encoded:
+        """Encode texts, each with `prompt` before it.
+
+        Instruction and special tokens are never cut. One call into Rust, which releases the lock.
+
+        Raises:
+            InvalidRequest: the prompt alone leaves no room for a text.
+        """
+        full = [self._lower(prompt + text) for text in texts]
+        encoded = Encoded()
+        for i, encoding in enumerate(self._rust.encode_batch_fast(full)):
+            ids = np.array(encoding.ids, dtype=np.int32)
+            encoded.cut.append(max(len(ids) - self.max_tokens, 0))
+            if encoded.cut[-1]:
+                ids = self._fit(i, ids, full[i], len(prompt), truncate, encoded)
+            if not len(ids) and i not in encoded.errors:
+                encoded.errors[i] = InvalidRequest("this text has no tokens", index=i)
+            encoded.ids.append(ids)
+            encoded.unknown.append(self._count_unknown(ids))
+        return encoded
+
+    def count(self, texts: Sequence[str], prompt: str = "") -> tuple[list[int], list[int]]:
+        """Tokens of each text, untruncated, and how many of them are unknown."""
+        full = [self._lower(prompt + text) for text in texts]
+        ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
+        return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
+
+    def _lower(self, text: str) -> str:
+        return text.lower() if self._lower_case else text
+
+    def _fit(
+        self,
+        index: int,
+        ids: NDArray[np.int32],
+        text: str,
+        prompt_chars: int,
+        truncate: Truncate,
+        encoded: Encoded,
+    ) -> NDArray[np.int32]:
+        """Cut one over-long text, or record its error."""
+        if truncate is Truncate.NONE:
+            encoded.cut[index] = 0
+            encoded.errors[index] = TextTooLong(
+                f"a text has {len(ids)} tokens, the model takes {self.max_tokens}: "
+                "shorten it, or set truncate to end or start",
+                index=index,
+            )
+            return ids[:0]
+        head = self._before + self._prompt_tokens(text, prompt_chars)
+        kept = self.max_tokens - self._after
+        if head > kept:
+            raise InvalidRequest(
+                f"the instruction takes {head} tokens, the model {self.max_tokens} in all"
+            )
+        tail = ids[len(ids) - self._after :]
+        if truncate is Truncate.END:
+            return np.concatenate([ids[:kept], tail])
+        return np.concatenate([ids[:head], ids[len(ids) - self._after - (kept - head) :]])
+
+    def _prompt_tokens(self, text: str, prompt_chars: int) -> int:
+        """How many tokens begin inside the prompt; one that straddles its end counts."""
+        if not prompt_chars:
+            return 0
+        # The slow form, with offsets: only for over-long texts.
+        offsets = self._rust.encode(text, add_special_tokens=False).offsets
+        return sum(1 for start, _ in offsets if start < prompt_chars)
+
+    def _count_unknown(self, ids: NDArray[np.int32]) -> int:
+        return 0 if self._unknown_id is None else int((ids == self._unknown_id).sum())
+
+
+def _special_tokens(rust: RustTokenizer) -> tuple[int, int]:
+    """Tokens that the tokenizer puts before and after a text."""
+    plain = rust.encode(_PROBE, add_special_tokens=False).ids
+    full = rust.encode(_PROBE).ids
+    for before in range(len(full) - len(plain) + 1):
+        if full[before : before + len(plain)] == plain:
+            return before, len(full) - len(plain) - before
+    raise ModelError("tokenizer.json changes a text when it adds special tokens: not served")
+
+
+def _drop_added_tokens(config: dict[str, Any], vocab_size: int) -> None:
+    config["added_tokens"] = [t for t in config.get("added_tokens", []) if t["id"] < vocab_size]
