@@ -154,5 +154,7 @@ def _leaves(cls: type[RequestError]) -> list[type[RequestError]]:
     return [cls, *(leaf for sub in cls.__subclasses__() for leaf in _leaves(sub))]
 
 
-BY_CODE: dict[str, type[RequestError]] = {leaf.code: leaf for leaf in reversed(_leaves(RequestError))}
+BY_CODE: dict[str, type[RequestError]] = {
+    leaf.code: leaf for leaf in reversed(_leaves(RequestError))
+}
 """Class of each code; the engine reports codes, the front raises classes."""

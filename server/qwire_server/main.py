@@ -1,9 +1,8 @@
-"""`qwire serve`: settings, logs, event loop, exit status. 2 means: not started, one line says why."""
+"""`qwire serve`: settings, logs, event loop, exit status."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 after a clean stop, 1 after a failure while serving, 2 if it could not start.
     """
-    # Read by libraries when they are imported: forked children are not ours, progress bars are noise.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from qwire_server import logs, settings  # noqa: PLC0415
     from qwire_server.errors import StartError  # noqa: PLC0415
 

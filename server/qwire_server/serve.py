@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -35,6 +36,8 @@ from qwire_server.load import MAX_MESSAGE_BYTES, load_model
 from qwire_server.text.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.settings import Settings
@@ -56,14 +59,25 @@ _GRPC_OPTIONS = (
 class Server:
     """One process: a gRPC port, one model, one engine.
 
+    Args:
+        settings: of this server.
+        observer: told of each batch and request; a log by default.
+        load: where the model comes from.
+
     Attributes:
         port: that gRPC listens on, known after `start`.
     """
 
-    def __init__(self, settings: Settings, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        observer: Observer | None = None,
+        load: Callable[[Settings], LoadedModel] = load_model,
+    ) -> None:
         self.port = 0
         self._settings = settings
         self._observer = observer or LogObserver()
+        self._load = load
         self._gate = Gate()
         self._failure = ""
         self._engine: Engine | None = None
@@ -73,6 +87,11 @@ class Server:
     def __repr__(self) -> str:
         return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
 
+    @property
+    def open_calls(self) -> int:
+        """Calls that are not yet answered, streams included."""
+        return self._gate.open_calls
+
     async def start(self) -> None:
         """Bind, load, warm up, take work.
 
@@ -81,7 +100,7 @@ class Server:
         """
         began = time.monotonic()
         await self._bind()
-        loaded = await asyncio.to_thread(load_model, self._settings)
+        loaded = await asyncio.to_thread(self._load, self._settings)
         self._take_work(loaded)
         served = loaded.served
         _LOG.info(
@@ -124,7 +143,9 @@ class Server:
         guard = Guard(self._gate, self._observer)
         pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(self._gate, guard), server)
         health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._gate), server)
-        names = [s.full_name for p in (pb, health_pb2) for s in p.DESCRIPTOR.services_by_name.values()]
+        names = [
+            s.full_name for p in (pb, health_pb2) for s in p.DESCRIPTOR.services_by_name.values()
+        ]
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
         address = f"{self._settings.host}:{self._settings.grpc_port}"
         try:
@@ -147,19 +168,31 @@ class Server:
             bulk_share=self._settings.bulk_share,
             deliver=dispatcher.deliver,
             observer=self._observer,
-            on_fatal=lambda reason: loop.call_soon_threadsafe(self._fail, reason) and None,
+            on_fatal=partial(_in_loop, loop, self._fail),
         )
         self._engine = engine
         self._pool = Pool(self._settings.tokenizer_threads)
         room = Room(Admission(limits.queue_tokens), lambda: engine.tokens_per_second)
         embedder = Embedder(
-            loaded.served, loaded.tokenizer, self._pool, room, dispatcher, engine
+            served=loaded.served,
+            tokenizer=loaded.tokenizer,
+            pool=self._pool,
+            room=room,
+            dispatcher=dispatcher,
+            engine=engine,
         )
         self._gate.open(embedder)
 
     def _fail(self, reason: str) -> None:
         self._failure = reason
         self._gate.close(reason)
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, function: Callable[[str], None], argument: str
+) -> None:
+    """Call `function` in the event loop, from any thread."""
+    loop.call_soon_threadsafe(function, argument)
 
 
 async def serve(settings: Settings) -> int:
@@ -170,7 +203,7 @@ async def serve(settings: Settings) -> int:
 
     def on_signal() -> None:
         if stopping.is_set():
-            _LOG.warning("second signal: %d calls are cut", server._gate.open_calls)
+            _LOG.warning("second signal: %d calls are cut", server.open_calls)
             os._exit(1)
         stopping.set()
 

@@ -35,7 +35,9 @@ _PREFIX = "QWIRE_"
 _CLIENT_VARIABLES = {"QWIRE_TARGET", "QWIRE_API_KEY"}
 # Kubernetes gives every container variables for each Service of its namespace; for one named qwire
 # or qwire-grpc they begin like ours. https://kubernetes.io/docs/concepts/services-networking/service/
-_KUBERNETES_NAME = re.compile(r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$")
+_KUBERNETES_NAME = re.compile(
+    r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$"
+)
 _KUBERNETES_VALUE = re.compile(r"(tcp|udp)://")
 
 
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
-    examples:
+    For example:
       qwire serve                                  Qwen3-Embedding-0.6B from the hub
       qwire serve --model demo --grpc-port 50052   a small English model that needs no hub
       qwire serve --model ./Qwen3-Embedding-4B --batch-tokens 32768
@@ -122,7 +124,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  no .env file is read
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  nor a secrets folder
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment, then the file that `config` names; pydantic puts the flags before them."""
+        """Arguments, environment, the file that `config` names; pydantic puts flags before all."""
         assert isinstance(env_settings, EnvSettingsSource)
         env_settings.env_vars = {
             name: value
@@ -130,7 +132,7 @@ class Settings(BaseSettings):
             if not _is_kubernetes(name.upper(), value or "")
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
-        return env_settings, file
+        return init_settings, env_settings, file
 
 
 def load(argv: Sequence[str]) -> Settings:
@@ -148,7 +150,8 @@ def load(argv: Sequence[str]) -> Settings:
             cli_parse_args=list(argv),
             formatter_class=_HelpFormatter,
         )
-        return Settings(config=_config_file(argv), _cli_settings_source=source)
+        # The underscored parameter is BaseSettings' own; mypy sees the fields only.
+        return Settings(config=_config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
     except ValidationError as error:
         raise StartError("; ".join(_told(e) for e in error.errors())) from error
     except SettingsError as error:
@@ -187,5 +190,6 @@ def _config_file(argv: Sequence[str]) -> Path | None:
 def _told(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{name} in the --config file is not a setting{_nearest(name, set(Settings.model_fields))}"
+        nearest = _nearest(name, set(Settings.model_fields))
+        return f"{name} in the --config file is not a setting{nearest}"
     return f"--{name.replace('_', '-')}: {error['msg']} (got {error['input']!r})"

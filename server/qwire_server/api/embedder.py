@@ -46,6 +46,7 @@ class Embedder:
 
     def __init__(
         self,
+        *,
         served: Served,
         tokenizer: Tokenizer,
         pool: Pool,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Some texts of a stream, answered: row i belongs to `ids[i]`; the texts of `errors` have none."""
+    """Some texts of a stream: row i belongs to `ids[i]`; the texts of `errors` have none."""
 
     ids: list[int]
     rows: Rows
@@ -54,8 +54,9 @@ class Notice(Enum):
 
 
 class Flow:
-    """One stream of texts: `put`, `finish` and `fail` are the reader's, `next` and `written` the writer's.
+    """One stream of texts.
 
+    `put`, `finish` and `fail` are the reader's, `next` and `written` the writer's.
     Everything mutable belongs to the event loop.
     """
 

@@ -29,7 +29,9 @@ class Gate:
         self._idle.set()
 
     def __repr__(self) -> str:
-        return f"<Gate {'serving' if self.is_serving else self._reason!r}, {self._open_calls} calls>"
+        return (
+            f"<Gate {'serving' if self.is_serving else self._reason!r}, {self._open_calls} calls>"
+        )
 
     @property
     def is_serving(self) -> bool:

@@ -1,7 +1,8 @@
-"""Reads a model folder in the sentence-transformers layout, and refuses what it does not understand.
+"""Reads a model folder in the sentence-transformers layout; refuses what it does not understand.
 
-The format: modules.json lists the steps, each with a folder of its own; config_sentence_transformers.json
-holds the prompts. See https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+The format: modules.json lists the steps, each with a folder of its own, and
+config_sentence_transformers.json holds the prompts. See
+https://sbert.net/docs/sentence_transformer/usage/custom_models.html
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from qwire_server.errors import ModelError
 
@@ -111,7 +112,9 @@ def _refuse_unserved(folder: Path, config: dict[str, Any], model_type: str) -> N
     if config.get("use_sliding_window"):
         raise ModelError(f"{folder}: sliding-window attention is not served")
     if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
-        raise ModelError(f"{folder}: this variant of bert is not served (decoder, or relative positions)")
+        raise ModelError(
+            f"{folder}: this variant of bert is not served (decoder, or relative positions)"
+        )
 
 
 def _max_tokens(folder: Path, config: dict[str, Any], bert_config: dict[str, Any]) -> int:
@@ -134,9 +137,8 @@ def _pooling(folder: Path, wanted: str) -> Pooling:
         package, _, name = step.rpartition(".")
         if not package.startswith("sentence_transformers") or name not in _STEPS:
             raise ModelError(f"{folder}: the step {step} in modules.json is not served")
-    for known in get_args(Pooling):
-        if wanted == known:
-            return known
+    if wanted in _POOLING_NAMES.values():
+        return cast("Pooling", wanted)
     path = next((path for step, path in steps if step.endswith(".Pooling")), None)
     if path is None:
         raise ModelError(f"{folder}: modules.json has no Pooling; set --pooling last, mean or cls")

@@ -65,7 +65,9 @@ def _from_hub(model: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_PATTERNS))
     except GatedRepoError as error:
-        raise ModelError(f"{model} asks for an accepted licence: log in with `hf auth login`") from error
+        raise ModelError(
+            f"{model} asks for an accepted licence: log in with `hf auth login`"
+        ) from error
     except RevisionNotFoundError as error:
         raise ModelError(f"{model} has no revision {revision!r} on the hub") from error
     except RepositoryNotFoundError as error:

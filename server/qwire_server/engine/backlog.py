@@ -46,9 +46,9 @@ class Item:
 class Backlog:
     """Items that wait, by class.
 
-    When both classes wait, bulk earns `bulk_share` of each batch's budget and spends what it earned
-    before interactive items are taken; what a batch has left over is anybody's. So neither class can
-    starve the other, whatever the sizes of its items.
+    When both classes wait, bulk earns `bulk_share` of each batch's budget and spends what it
+    earned before interactive items are taken; what a batch has left over is anybody's. So neither
+    class can starve the other, whatever the sizes of its items.
     """
 
     def __init__(self, bulk_share: float) -> None:
@@ -70,8 +70,8 @@ class Backlog:
     def take(self, budget: int) -> list[Item]:
         """Pop the next batch: items of one model that fit `budget` tokens together.
 
-        An item larger than the whole budget goes alone, so that it cannot wait for ever. Items whose
-        caller has gone are dropped on the way.
+        An item larger than the whole budget goes alone, so that it cannot wait for ever. Items
+        whose caller has gone are dropped on the way.
         """
         interactive, bulk = (self._waiting[c] for c in RequestClass)
         _drop_gone(interactive)

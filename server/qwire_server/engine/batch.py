@@ -80,7 +80,7 @@ def _forward(
         done.splits += 1
         middle = len(items) // 2
         halves: Iterable[list[Item]] = (items[:middle], items[middle:])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  narrowed to its text, and told
         _LOG.exception("a batch of %d texts failed", len(items))
         if alone:
             _fail(done, items[0], "MODEL_FAILED", f"the model failed ({type(error).__name__})")

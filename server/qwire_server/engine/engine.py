@@ -135,7 +135,7 @@ class Engine:
                 self._deliver(outcomes)
         except DeviceLost as error:
             self._fail(batch, f"the device failed and the server must restart: {error}")
-        except BaseException as error:  # nobody else would see it
+        except BaseException as error:  # noqa: BLE001  nobody else would see it
             _LOG.exception("the engine's worker thread died")
             self._fail(batch, f"the server failed and must restart ({type(error).__name__})")
 

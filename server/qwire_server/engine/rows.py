@@ -5,10 +5,14 @@ Pure numpy; knows nothing about batches or requests.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from qwire_server.engine.work import Encoding, RowForm, Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _INT8_STEPS = 127
 _FLOAT16_MAX = 65504  # beyond it a value would become infinity
@@ -31,7 +35,7 @@ def finish(pooled: NDArray[np.float32], form: RowForm) -> NDArray[np.float32]:
         return np.ascontiguousarray(rows)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     lengths[lengths == 0] = 1
-    return (rows / lengths[:, None]).astype(np.float32)
+    return np.asarray(rows / lengths[:, None], dtype=np.float32)
 
 
 def finite(rows: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -35,7 +35,7 @@ class Encoding(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RowForm:
-    """How the rows of one request are finished: cut to `dimensions`, scaled to length 1, encoded."""
+    """How rows of one request are finished: cut to `dimensions`, scaled to length 1, encoded."""
 
     dimensions: int
     normalize: bool = True

@@ -1,4 +1,4 @@
-"""Attention over packed sequences: one function a device, one signature, one reference to test against.
+"""Attention over packed sequences: one function a device, one signature, one reference.
 
 Sequences lie end to end in one dimension of T tokens; no sequence sees another. The functions are
 reached through transformers' own hook (`AttentionInterface`), so that its models run unchanged.
@@ -79,7 +79,7 @@ def attend_varlen(
     extra: dict[str, Any] = (
         {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
     )
-    result: torch.Tensor = varlen_attn(
+    result = varlen_attn(
         query,
         key,
         value,
@@ -91,6 +91,7 @@ def attend_varlen(
         window_size=(-1, 0 if causal else -1),
         **extra,
     )
+    assert isinstance(result, torch.Tensor)  # a pair only with return_aux
     return result
 
 
@@ -113,5 +114,8 @@ def _hook(
 
 
 def register() -> None:
-    """Make `attn_implementation=NAME` known to transformers. No mask is registered: none is built."""
+    """Make `attn_implementation=NAME` known to transformers.
+
+    No mask function is registered under that name, so transformers builds no mask.
+    """
     AttentionInterface.register(NAME, _hook)

@@ -47,9 +47,7 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 def has_native_bf16(device: torch.device) -> bool:
     """By compute capability: `is_bf16_supported()` may say yes by emulation."""
-    return (
-        device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
-    )
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
 
 
 def describe_device(device: torch.device) -> str:

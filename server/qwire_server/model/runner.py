@@ -43,7 +43,7 @@ class PackedRunner:
     @property
     def vocab_size(self) -> int:
         """Rows of the embedding table."""
-        return int(self._model.get_input_embeddings().num_embeddings)
+        return int(self._model.config.vocab_size)
 
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Embed sequences, none of them empty.

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from transformers import AutoModel
+from transformers.utils import logging as transformers_logging
 
 from qwire_server.errors import ModelError
 from qwire_server.model import attention
@@ -32,6 +33,9 @@ def load(folder: Path, layout: Layout, device: torch.device, dtype: torch.dtype)
         ModelError: a file is unreadable, a weight is missing, or one is not understood.
     """
     attention.register()
+    # Its report of unused tensors and its progress bar: every tensor is accounted for below.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     options = {"add_pooling_layer": False} if layout.model_type == "bert" else {}
     try:
         model, info = AutoModel.from_pretrained(
@@ -57,5 +61,5 @@ def _account(folder: Path, info: dict[str, list[str]]) -> None:
     missing = [k for k in info["missing_keys"] if not _UNUSED.search(k)]
     if missing or strange or info.get("mismatched_keys"):
         parts = {"missing": missing, "unknown": strange, "misshapen": info.get("mismatched_keys")}
-        told = "; ".join(f"{len(v)} {k}, such as {sorted(map(str, v))[0]}" for k, v in parts.items() if v)
+        told = "; ".join(f"{len(v)} {k}, such as {min(map(str, v))}" for k, v in parts.items() if v)
         raise ModelError(f"the weights in {folder} do not match the model: {told}")

@@ -1,6 +1,6 @@
-"""What is put before a text, byte for byte as the model was trained.
+r"""What is put before a text, byte for byte as the model was trained.
 
-Qwen3-Embedding: `Instruct: {task}\\nQuery:{text}`, one newline, no space after "Query:".
+Qwen3-Embedding: `Instruct: {task}\nQuery:{text}`, one newline, no space after "Query:".
 Source: the model card of Qwen/Qwen3-Embedding-0.6B.
 """
 

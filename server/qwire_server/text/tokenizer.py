@@ -95,9 +95,9 @@ class Tokenizer:
     ) -> Tokenizer:
         """Read tokenizer.json.
 
-        Added tokens beyond the model's embedding table (Qwen3-Embedding 4B and 8B have 151,665 rows,
-        the tokenizer 151,669 entries) are taken out, so that their text, such as `<think>`, is
-        encoded as ordinary characters: the model never saw anything else there.
+        Added tokens beyond the model's embedding table are taken out, so that their text, such as
+        `<think>`, is encoded as ordinary characters. (Qwen3-Embedding 4B and 8B have 151,665 rows,
+        their tokenizer 151,669 entries.)
 
         Raises:
             ModelError: it is missing or broken, or its own vocabulary exceeds the table.
@@ -138,7 +138,9 @@ class Tokenizer:
             ids = np.array(encoding.ids, dtype=np.int32)
             encoded.cut.append(max(len(ids) - self.max_tokens, 0))
             if encoded.cut[-1]:
-                ids = self._fit(i, ids, full[i], len(prompt), truncate, encoded)
+                ids = self._fit(
+                    i, ids, full[i], prompt_chars=len(prompt), truncate=truncate, encoded=encoded
+                )
             if not len(ids) and i not in encoded.errors:
                 encoded.errors[i] = InvalidRequest("this text has no tokens", index=i)
             encoded.ids.append(ids)
@@ -159,6 +161,7 @@ class Tokenizer:
         index: int,
         ids: NDArray[np.int32],
         text: str,
+        *,
         prompt_chars: int,
         truncate: Truncate,
         encoded: Encoded,

@@ -23,10 +23,13 @@ from qwire_server.errors import Internal, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from typing import Any, TypeAlias
 
     from qwire_server.api.gate import Gate
     from qwire_server.engine.observer import Observer
     from qwire_server.engine.work import RequestClass
+
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 _LOG = logging.getLogger("qwire.server")
 _MAX_DETAILS = 1024  # longer ones can turn a status into RESOURCE_EXHAUSTED
@@ -51,7 +54,7 @@ class Guard:
 
     @asynccontextmanager
     async def call(
-        self, method: str, context: grpc.aio.ServicerContext, default_class: RequestClass
+        self, method: str, context: Context, default_class: RequestClass
     ) -> AsyncIterator[tuple[Call, Tally]]:
         """Run a method's body; whatever it raises becomes a status."""
         call, tally, began = _call(method, context, default_class), Tally(), time.monotonic()
@@ -66,11 +69,11 @@ class Guard:
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever it is, the caller gets an answer
             code = "INTERNAL"
             _LOG.exception("request %s failed", call.request_id)
-            message = f"unforeseen error; the server's log tells more under request {call.request_id}"
-            await _abort(context, Internal(message), call)
+            told = f"unforeseen error: the server's log tells more of request {call.request_id}"
+            await _abort(context, Internal(told), call)
         finally:
             self._gate.left()
             self._observer.request(
@@ -88,8 +91,8 @@ class Guard:
             )
 
 
-def _call(method: str, context: grpc.aio.ServicerContext, default_class: RequestClass) -> Call:
-    metadata = {key: value for key, value in context.invocation_metadata() or ()}
+def _call(method: str, context: Context, default_class: RequestClass) -> Call:
+    metadata = dict(context.invocation_metadata() or ())
     sent = metadata.get("x-request-id")
     remaining = context.time_remaining()
     return Call(
@@ -101,17 +104,16 @@ def _call(method: str, context: grpc.aio.ServicerContext, default_class: Request
     )
 
 
-def identity(context: grpc.aio.ServicerContext) -> str:
-    """The certificate's name, else the address without the port, which is new in each connection."""
-    names = context.auth_context().get("x509_common_name")
-    if names:
-        return "cert:" + names[0].decode("ascii", "replace")
-    peer = unquote(context.peer())
+def identity(context: Context) -> str:
+    """The certificate's name, else the address without the port, which changes."""
+    for name in context.auth_context().get("x509_common_name", ()):
+        return "cert:" + name.decode("ascii", "replace")
+    peer: str = unquote(context.peer())
     kind, _, address = peer.partition(":")
     return f"{kind}:{address.rpartition(':')[0]}" if kind in {"ipv4", "ipv6"} else peer
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: RequestError, call: Call) -> None:
+async def _abort(context: Context, error: RequestError, call: Call) -> None:
     details = error.message.encode("ascii", "replace").decode()[:_MAX_DETAILS]
     trailers: list[tuple[str, str | bytes]] = [
         ("qwire-error-code", error.code),
@@ -122,7 +124,7 @@ async def _abort(context: grpc.aio.ServicerContext, error: RequestError, call: C
     if retry_after_ms:
         trailers.append(("grpc-retry-pushback-ms", str(retry_after_ms)))
     detail = pb.ErrorDetail(
-        code=pb.ErrorCode.Value(error.code),
+        code=error.code,
         index=error.index,
         retry_after_ms=retry_after_ms,
         request_id=call.request_id,

@@ -16,27 +16,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from qwire_server.api.gate import Gate
+    from qwire_server.api.rpc.guard import Context
 
 SERVICES = ("", "qwire.v1.Embedding")
 _Response = health_pb2.HealthCheckResponse
 
 
-class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped base
+class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ships no types
     """Health of the whole server and of its one service, which are the same."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def Check(  # noqa: N802
-        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
         """The state now."""
         if request.service not in SERVICES:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
         return self._status(request.service)
 
-    async def Watch(  # noqa: N802
-        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """The state now and whenever it changes, until the server drains."""
         changed = asyncio.Event()

@@ -14,10 +14,8 @@ from qwire_server.engine.work import RequestClass
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import grpc
-
     from qwire_server.api.gate import Gate
-    from qwire_server.api.rpc.guard import Guard
+    from qwire_server.api.rpc.guard import Context, Guard
 
 
 class EmbeddingService(pb_grpc.EmbeddingServicer):
@@ -28,16 +26,12 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
         self._guard = guard
         self._alive_seconds = alive_seconds
 
-    async def Describe(  # noqa: N802  the contract's name
-        self, request: pb.DescribeRequest, context: grpc.aio.ServicerContext
-    ) -> pb.DescribeResponse:
+    async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:
         """What runs here."""
         async with self._guard.call("Describe", context, RequestClass.INTERACTIVE):
             return wire.describe_response(self._gate.embedder().served)
 
-    async def Embed(  # noqa: N802
-        self, request: pb.EmbedRequest, context: grpc.aio.ServicerContext
-    ) -> pb.EmbedResponse:
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
         """Many texts, all or nothing."""
         async with self._guard.call("Embed", context, RequestClass.INTERACTIVE) as (call, tally):
             embedder = self._gate.embedder()
@@ -47,10 +41,10 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             tally.tokens, tally.cut = sum(reply.tokens), sum(reply.cut)
             return wire.embed_response(reply, embedder.served)
 
-    async def EmbedStream(  # noqa: N802
+    async def EmbedStream(
         self,
         request_iterator: AsyncIterator[pb.EmbedStreamRequest],
-        context: grpc.aio.ServicerContext,
+        context: Context,
     ) -> None:
         """Any number of texts, answered as they are ready."""
         async with self._guard.call("EmbedStream", context, RequestClass.BULK) as (call, tally):
@@ -60,8 +54,8 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             finally:
                 tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
 
-    async def CountTokens(  # noqa: N802
-        self, request: pb.CountTokensRequest, context: grpc.aio.ServicerContext
+    async def CountTokens(
+        self, request: pb.CountTokensRequest, context: Context
     ) -> pb.CountTokensResponse:
         """Tokens that `Embed` would use."""
         async with self._guard.call("CountTokens", context, RequestClass.INTERACTIVE) as (

@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from qwire.v1 import embedding_pb2 as pb
     from qwire_server.api.flow import Answer, Flow
     from qwire_server.api.gate import Gate
+    from qwire_server.api.rpc.guard import Context
 
 ALIVE_SECONDS = 10.0
 
 
-async def serve_stream(
-    context: grpc.aio.ServicerContext, flow: Flow, gate: Gate, alive_seconds: float
-) -> None:
+async def serve_stream(context: Context, flow: Flow, gate: Gate, alive_seconds: float) -> None:
     """Serve one stream to its end: the client's half-close, or an error.
 
     Raises:
@@ -49,24 +48,28 @@ async def serve_stream(
         await flow.close()
 
 
-async def _read(context: grpc.aio.ServicerContext, flow: Flow) -> None:
+async def _read(context: Context, flow: Flow) -> None:
     try:
         options = Options()
         while (message := await context.read()) is not grpc.aio.EOF:
             if message.HasField("options"):
                 options = wire.options_from(message.options)
-            if len(message.ids) != len(message.texts):
-                raise InvalidRequest(
-                    f"a message has {len(message.ids)} ids for {len(message.texts)} texts: "
-                    "send one id for each text"
-                )
+            _check_ids(message)
             await flow.put(message.ids, message.texts, options)
         flow.finish()
     except Exception as error:  # noqa: BLE001  the writer tells it to the client
         flow.fail(error)
 
 
-async def _write(context: grpc.aio.ServicerContext, flow: Flow, alive_seconds: float) -> None:
+def _check_ids(message: pb.EmbedStreamRequest) -> None:
+    if len(message.ids) != len(message.texts):
+        raise InvalidRequest(
+            f"a message has {len(message.ids)} ids for {len(message.texts)} texts: "
+            "send one id for each text"
+        )
+
+
+async def _write(context: Context, flow: Flow, alive_seconds: float) -> None:
     first = True
     while True:
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qwire_server.engine.work import RowForm, Rows
 
     E = TypeVar("E", bound=IntEnum)
+    D = TypeVar("D")
 
 
 def options_from(message: pb.EmbedOptions) -> Options:
@@ -72,15 +73,14 @@ def stream_response(answer: Answer) -> pb.EmbedStreamResponse:
         vectors=vectors(answer.rows, answer.form) if answer.ids else None,
         usage=pb.TextUsage(tokens=tokens, cut=cut, unknown=unknown),
         errors=[
-            pb.TextError(id=i, code=pb.ErrorCode.Value(error.code), message=error.message)
-            for i, error in answer.errors
+            pb.TextError(id=i, code=error.code, message=error.message) for i, error in answer.errors
         ],
     )
 
 
 def notice_response(notice: Notice) -> pb.EmbedStreamResponse:
     """A reply that carries only a notice."""
-    return pb.EmbedStreamResponse(notice=pb.Notice.Value(f"NOTICE_{notice.value}"))
+    return pb.EmbedStreamResponse(notice=f"NOTICE_{notice.value}")
 
 
 def describe_response(served: Served) -> pb.DescribeResponse:
@@ -92,9 +92,7 @@ def describe_response(served: Served) -> pb.DescribeResponse:
         fingerprint=served.fingerprint,
         server_version=__version__,
         languages=served.languages,
-        dimensions=pb.Dimensions(
-            native=served.native_dimensions, smallest=served.min_dimensions
-        ),
+        dimensions=pb.Dimensions(native=served.native_dimensions, smallest=served.min_dimensions),
         max_tokens=served.max_tokens,
         pooling=served.pooling,
         prompts=pb.Prompts(
@@ -119,7 +117,7 @@ def _optional(message: pb.EmbedOptions, name: str) -> str | None:
     return getattr(message, name) if message.HasField(name) else None
 
 
-def _known(name: str, kind: type[E], value: int, default: E | None) -> E | None:
+def _known(name: str, kind: type[E], value: int, default: D) -> E | D:
     if value == 0:
         return default
     try:

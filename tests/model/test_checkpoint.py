@@ -1,0 +1,218 @@
+"""What a model folder may and may not hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support import local
+from support.models import tiny_qwen3
+
+from qwire_server.checkpoint import layout, source
+from qwire_server.checkpoint.fingerprint import content_revision
+from qwire_server.errors import ModelError, StartError
+
+
+@pytest.fixture
+def folder(qwen_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return shutil.copytree(qwen_folder, tmp_path / "model")
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def change_weights(folder: Path, change) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_the_layout_says_what_matters(folder: Path):
+    read = layout.read(folder)
+    assert (read.pooling, read.max_tokens, read.hidden_size) == ("last", 512, 64)
+    assert read.prompts.template == "Instruct: {instruction}\nQuery:"
+    assert read.min_dimensions == 32
+    assert read.languages == ("mul",)
+
+
+def test_the_demo_model_is_english_and_is_not_cut():
+    read = layout.read(source.find("demo").folder)
+    assert (read.languages, read.pooling, read.min_dimensions) == (("en",), "mean", 384)
+    assert read.prompts == layout.Prompts()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", {"model_type": "llama"}, "served are qwen3"),
+        ("config.json", {"use_sliding_window": True}, "sliding-window"),
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": True}, "not served"),
+        ("1_Pooling/config.json", {"include_prompt": False}, "without the prompt"),
+    ],
+)
+def test_what_cannot_be_served_faithfully_is_refused(
+    folder: Path, name: str, content: dict[str, object], said: str
+):
+    edit(folder / name, **content)
+    with pytest.raises(ModelError, match=said):
+        local.load(folder)
+
+
+@pytest.mark.parametrize("kind", ["sentence_transformers.models.Dense", "evil.Pooling"])
+def test_steps_that_are_not_known_are_refused(folder: Path, kind: str):
+    steps = json.loads((folder / "modules.json").read_text())
+    steps[1]["type"] = kind
+    (folder / "modules.json").write_text(json.dumps(steps))
+    with pytest.raises(ModelError, match="is not served"):
+        layout.read(folder)
+
+
+def test_a_path_outside_the_folder_is_not_followed(folder: Path):
+    steps = json.loads((folder / "modules.json").read_text())
+    steps[1]["path"] = "../elsewhere"
+    (folder / "modules.json").write_text(json.dumps(steps))
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        layout.read(folder)
+
+
+def test_without_modules_the_pooling_must_be_said(folder: Path):
+    (folder / "modules.json").unlink()
+    with pytest.raises(ModelError, match="--pooling last"):
+        layout.read(folder)
+    assert layout.read(folder, "last").pooling == "last"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, name: str):
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=name.split(".")[-1]):
+        local.load(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_broken_file_is_named(folder: Path, name: str):
+    (folder / name).write_bytes(b"{ not what it should be")
+    with pytest.raises(ModelError, match=str(folder)):
+        local.load(folder)
+
+
+def test_a_missing_weight_is_an_error(folder: Path):
+    change_weights(folder, lambda t: t.pop("layers.1.mlp.down_proj.weight"))
+    with pytest.raises(ModelError, match="1 missing, such as layers.1.mlp.down_proj.weight"):
+        local.load(folder)
+
+
+def test_a_weight_that_is_not_understood_is_an_error(folder: Path):
+    change_weights(folder, lambda t: t.update({"adapter.lora_A": torch.zeros(2)}))
+    with pytest.raises(ModelError, match="unknown, such as adapter.lora_A"):
+        local.load(folder)
+
+
+def test_a_weight_of_another_shape_is_an_error(folder: Path):
+    change_weights(folder, lambda t: t.update({"norm.weight": torch.zeros(3)}))
+    with pytest.raises(ModelError):
+        local.load(folder)
+
+
+def test_pickled_weights_are_not_loaded(folder: Path):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="safetensors"):
+        local.load(folder)
+
+
+def test_code_in_the_folder_does_not_run(folder: Path):
+    (folder / "modeling_evil.py").write_text("raise SystemExit('this ran')\n")
+    edit(folder / "config.json", auto_map={"AutoModel": "modeling_evil.Evil"})
+    local.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("/no/such/folder", "no such folder"),
+        ("./nor-this", "no such folder"),
+        ("a/b/c", "no such folder"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_told(model: str, said: str):
+    with pytest.raises(ModelError, match=said):
+        source.find(model)
+
+
+def test_a_hub_that_cannot_be_reached_is_told_with_the_ways_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="HF_ENDPOINT.*local folder"):
+        source.find("Qwen/Qwen3-Embedding-0.6B")
+
+
+def test_more_tokens_than_the_model_takes_are_refused(folder: Path):
+    with pytest.raises(ModelError, match="at most 512"):
+        local.load(folder, max_tokens=513)
+
+
+def test_a_queue_that_could_not_hold_one_text_is_refused(folder: Path):
+    with pytest.raises(StartError, match="--queue-tokens 100"):
+        local.load(folder, queue_tokens=100)
+
+
+class TestFingerprint:
+    """It changes whenever the vectors may, and only then."""
+
+    def test_a_copy_of_the_folder_under_another_name_has_the_same(
+        self, folder: Path, tmp_path: Path
+    ):
+        copy = shutil.copytree(folder, tmp_path / "other-name")
+        assert local.load(copy).served.fingerprint == local.load(folder).served.fingerprint
+
+    def test_one_changed_weight_changes_it(self, folder: Path):
+        before = content_revision(folder)
+        change_weights(folder, lambda t: t["norm.weight"].add_(0.001))
+        assert content_revision(folder) != before
+
+    def test_another_tokenizer_changes_it(self, folder: Path):
+        before = content_revision(folder)
+        with (folder / "tokenizer.json").open("a") as file:
+            file.write(" ")
+        assert content_revision(folder) != before
+
+    @pytest.mark.parametrize(
+        "settings", [{"dtype": "bfloat16"}, {"pooling": "mean"}, {"max_tokens": 100}]
+    )
+    def test_settings_that_change_vectors_change_it(
+        self, folder: Path, settings: dict[str, object]
+    ):
+        plain = local.load(folder).served
+        assert local.load(folder, **settings).served.fingerprint != plain.fingerprint
+
+    def test_another_default_prompt_changes_it(self, folder: Path):
+        before = local.load(folder).served.fingerprint
+        edit(folder / "config_sentence_transformers.json", prompts={"query": "q: "})
+        assert local.load(folder).served.fingerprint != before
+
+
+def test_shards_load(tmp_path: Path):
+    """Checkpoints of 4B and 8B come in several files."""
+    folder = tiny_qwen3(tmp_path / "model")
+    whole = local.embed(local.load(folder), ["a text"])
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    index: dict[str, str] = {}
+    for i, part in enumerate([names[::2], names[1::2]]):
+        file = f"model-0000{i + 1}-of-00002.safetensors"
+        save_file({n: tensors[n] for n in part}, folder / file, metadata={"format": "pt"})
+        index |= dict.fromkeys(part, file)
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 1}, "weight_map": index})
+    )
+    assert (local.embed(local.load(folder), ["a text"]) == whole).all()
