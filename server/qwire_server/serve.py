@@ -28,6 +28,7 @@ from qwire_server.api.room import Room
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.service import EmbeddingService
+from qwire_server.api.rpc.stream import ALIVE_SECONDS
 from qwire_server.engine.admission import Admission
 from qwire_server.engine.engine import Engine
 from qwire_server.engine.observer import LogObserver
@@ -63,6 +64,7 @@ class Server:
         settings: of this server.
         observer: told of each batch and request; a log by default.
         load: where the model comes from.
+        alive_seconds: how often a quiet stream with work in flight is told ALIVE.
 
     Attributes:
         port: that gRPC listens on, known after `start`.
@@ -73,11 +75,13 @@ class Server:
         settings: Settings,
         observer: Observer | None = None,
         load: Callable[[Settings], LoadedModel] = load_model,
+        alive_seconds: float = ALIVE_SECONDS,
     ) -> None:
         self.port = 0
         self._settings = settings
         self._observer = observer or LogObserver()
         self._load = load
+        self._alive_seconds = alive_seconds
         self._gate = Gate()
         self._failure = ""
         self._engine: Engine | None = None
@@ -141,7 +145,8 @@ class Server:
     async def _bind(self) -> None:
         server = grpc.aio.server(options=_GRPC_OPTIONS)
         guard = Guard(self._gate, self._observer)
-        pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(self._gate, guard), server)
+        service = EmbeddingService(self._gate, guard, self._alive_seconds)
+        pb_grpc.add_EmbeddingServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._gate), server)
         names = [
             s.full_name for p in (pb, health_pb2) for s in p.DESCRIPTOR.services_by_name.values()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from qwire_server.api.room import Room
-from qwire_server.engine.admission import Admission, estimate_tokens
+from qwire_server.engine.admission import Admission, Estimator
 from qwire_server.errors import Overloaded, RequestTooLarge
 
 
@@ -87,10 +87,13 @@ async def test_a_chunk_larger_than_the_streams_part_is_let_in_alone():
     await asyncio.wait_for(room().wait(300), 1)
 
 
-@pytest.mark.parametrize(("text", "tokens"), [("", 2), ("x" * 400, 102), ("中" * 400, 302)])
-def test_tokens_are_estimated_from_bytes(text: str, tokens: int):
-    assert estimate_tokens(text, 10_000) == tokens
+def test_tokens_are_estimated_from_bytes_at_a_ratio_that_is_learned():
+    estimator = Estimator(10_000)
+    assert estimator.tokens("x" * 400) == 202
+    for _ in range(40):
+        estimator.learn(["中" * 100], tokens=75)
+    assert estimator.tokens("x" * 400) == pytest.approx(102, abs=1)
 
 
 def test_an_estimate_never_exceeds_what_the_model_takes():
-    assert estimate_tokens("x" * 10**6, 512) == 512
+    assert Estimator(512).tokens("x" * 10**6) == 512

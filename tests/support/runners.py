@@ -16,10 +16,10 @@ VOCAB_SIZE = 1000
 DIM = 8
 
 
-def row(ids: NDArray[np.int32]) -> NDArray[np.float32]:
+def row(ids: NDArray[np.int32], dim: int = DIM) -> NDArray[np.float32]:
     """A vector that depends on the ids and their order, and on nothing else."""
     seed = sum((i + 1) * int(token) for i, token in enumerate(ids))
-    return np.random.default_rng(seed).normal(size=DIM).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=dim).astype(np.float32)
 
 
 class FakeRunner:
@@ -34,12 +34,13 @@ class FakeRunner:
 
     vocab_size = VOCAB_SIZE
 
-    def __init__(self, fails: Callable[[Sequence[NDArray[np.int32]]], None] | None = None) -> None:
+    def __init__(self, dim: int = DIM) -> None:
+        self.dim = dim
         self.batches: list[list[int]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
-        self.fails = fails
+        self.fails: Callable[[Sequence[NDArray[np.int32]]], None] | None = None
 
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         self.batches.append([len(ids) for ids in token_ids])
@@ -47,4 +48,4 @@ class FakeRunner:
         assert self.gate.wait(10), "a test forgot to open the gate"
         if self.fails:
             self.fails(token_ids)
-        return np.stack([row(ids) for ids in token_ids])
+        return np.stack([row(ids, self.dim) for ids in token_ids])

@@ -9,11 +9,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qwire_server.engine.admission import estimate_tokens
+from qwire_server.engine.admission import Estimator
 from qwire_server.engine.rows import row_bytes
 from qwire_server.engine.work import RowForm, Rows, Work
 from qwire_server.errors import BY_CODE, Internal
-from qwire_server.text.pool import slices
+from qwire_server.text.pool import SLICE_CHARS, slices
 from qwire_server.text.tokenizer import Encoded
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Embedder:
     ) -> None:
         self.served = served
         self.room = room
+        self._estimator = Estimator(served.max_tokens)
         self._tokenizer = tokenizer
         self._pool = pool
         self._dispatcher = dispatcher
@@ -72,7 +73,7 @@ class Embedder:
         """
         plan = self.served.plan(call, options)
         self.served.check_texts(texts)
-        held = self.room.take(self.estimate(texts))
+        held = self.room.take(sum(self.estimate(texts)))
         try:
             encoded = await self.encode(texts, plan)
             for error in encoded.errors.values():
@@ -90,7 +91,7 @@ class Embedder:
         """Tokens of each text, untruncated, and how many of them are unknown."""
         plan = self.served.plan(call, options)
         self.served.check_texts(texts)
-        held = self.room.take(self.estimate(texts))
+        held = self.room.take(sum(self.estimate(texts)))
         try:
             parts = await asyncio.gather(
                 *(
@@ -102,9 +103,9 @@ class Embedder:
             held.release()
         return [t for tokens, _ in parts for t in tokens], [u for _, us in parts for u in us]
 
-    def estimate(self, texts: Sequence[str]) -> int:
-        """Tokens that texts are likely to have, before they are tokenised."""
-        return sum(estimate_tokens(text, self.served.max_tokens) for text in texts)
+    def estimate(self, texts: Sequence[str]) -> list[int]:
+        """Tokens that each text is likely to have, before it is tokenised."""
+        return [self._estimator.tokens(text) for text in texts]
 
     async def encode(self, texts: Sequence[str], plan: Plan) -> Encoded:
         """Tokenise off the event loop, in slices; errors carry the position in `texts`."""
@@ -119,6 +120,7 @@ class Embedder:
         whole = Encoded()
         for part in parts:
             whole.extend(part)
+        self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
         return whole
 
     def submit(
@@ -196,7 +198,7 @@ def _scatter(source: bytes, target: bytearray, indices: list[int], stride: int) 
 
 
 def _parts(texts: Sequence[str]) -> list[Sequence[str]]:
-    return [texts[span.start : span.stop] for span in slices(texts)]
+    return [texts[part] for part in slices([len(text) for text in texts], SLICE_CHARS)]
 
 
 def error_of(failure: Failure) -> RequestError:

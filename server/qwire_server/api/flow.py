@@ -92,8 +92,9 @@ class Flow:
         plan = self.served.plan(self._call, options)
         self.texts += len(texts)
         self._texts_in_flight += len(texts)
-        for span in slices(texts):
-            part = slice(span.start, span.stop)
+        # No slice is larger than a batch: the queue is filled to its bound, not far beyond it.
+        sizes = self._embedder.estimate(texts)
+        for part in slices(sizes, self.served.limits.batch_tokens):
             await self._start(_Chunk(plan, list(ids[part]), list(texts[part])))
             while self._tokens_in_flight > self._window:
                 self._shrunk.clear()
@@ -140,7 +141,7 @@ class Flow:
         if any(sized):
             self._answer_errors(chunk, {i: error for i, error in enumerate(sized) if error})
             chunk = chunk.without({i for i, error in enumerate(sized) if error})
-        estimate = self._embedder.estimate(chunk.texts)
+        estimate = sum(self._embedder.estimate(chunk.texts))
         held = await self._embedder.room.wait(estimate)
         self._tokens_in_flight += estimate
         task = asyncio.create_task(self._run(chunk, held, estimate))

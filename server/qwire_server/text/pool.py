@@ -21,16 +21,19 @@ SLICE_TEXTS = 64  # about 5 ms of work: how long a question may have to wait for
 SLICE_CHARS = 256 * 1024  # one text of that size takes 0.05 to 1 s
 
 
-def slices(texts: Sequence[str]) -> Iterator[range]:
-    """Cut a list of texts into runs of at most `SLICE_TEXTS` texts and about `SLICE_CHARS`."""
-    first, chars = 0, 0
-    for i, text in enumerate(texts):
-        if i > first and (i - first == SLICE_TEXTS or chars + len(text) > SLICE_CHARS):
-            yield range(first, i)
-            first, chars = i, 0
-        chars += len(text)
-    if first < len(texts):
-        yield range(first, len(texts))
+def slices(sizes: Sequence[int], most: int) -> Iterator[slice]:
+    """Cut a list into runs of at most `SLICE_TEXTS` texts whose sizes sum up to at most `most`.
+
+    A text that is larger by itself is a run of its own.
+    """
+    first, total = 0, 0
+    for i, size in enumerate(sizes):
+        if i > first and (i - first == SLICE_TEXTS or total + size > most):
+            yield slice(first, i)
+            first, total = i, 0
+        total += size
+    if first < len(sizes):
+        yield slice(first, len(sizes))
 
 
 @dataclass(order=True, slots=True)

@@ -8,7 +8,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire_server.api.flow import Flow
 from qwire_server.api.rpc import wire
-from qwire_server.api.rpc.stream import ALIVE_SECONDS, serve_stream
+from qwire_server.api.rpc.stream import serve_stream
 from qwire_server.engine.work import RequestClass
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class EmbeddingService(pb_grpc.EmbeddingServicer):
     """One instance for each server."""
 
-    def __init__(self, gate: Gate, guard: Guard, alive_seconds: float = ALIVE_SECONDS) -> None:
+    def __init__(self, gate: Gate, guard: Guard, alive_seconds: float) -> None:
         self._gate = gate
         self._guard = guard
         self._alive_seconds = alive_seconds
