@@ -40,24 +40,24 @@ def load_model(settings: Settings) -> LoadedModel:
     Raises:
         StartError: it cannot be served, or not as the settings ask; the message says what to do.
     """
-    # Slow imports: seconds that `qwire serve --help` should not cost.
-    from qwire_server.model import device as devices  # noqa: PLC0415
-    from qwire_server.model import weights  # noqa: PLC0415
-    from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
-
-    device = devices.choose_device(settings.device)
-    dtype = devices.choose_dtype(settings.dtype, device)
     found = source.find(settings.model, settings.revision)
     shape = layout.read(found.folder, settings.pooling)
     max_tokens = _max_tokens(settings, shape)
-    limits = _limits(settings, device, max_tokens)
+    revision = fingerprint.content_revision(found.folder)
     tokenizer = Tokenizer.load(
         found.folder,
         vocab_size=shape.vocab_size,
         max_tokens=max_tokens,
         lower_case=shape.lower_case,
     )
-    revision = fingerprint.content_revision(found.folder)
+    # These take seconds to import; a wrong --model is told before.
+    from qwire_server.model import device as devices  # noqa: PLC0415
+    from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
+
+    device = devices.choose_device(settings.device)
+    dtype = devices.choose_dtype(settings.dtype, device)
+    limits = _limits(settings, device, max_tokens)
     dtype_name = str(dtype).removeprefix("torch.")
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     runner = PackedRunner(weights.load(found.folder, shape, device, dtype), shape.pooling)

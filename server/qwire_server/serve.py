@@ -103,8 +103,12 @@ class Server:
             StartError: a port is taken, or the model cannot be served.
         """
         began = time.monotonic()
-        await self._bind()
-        loaded = await asyncio.to_thread(self._load, self._settings)
+        self._grpc = await self._bind()
+        try:
+            loaded = await asyncio.to_thread(self._load, self._settings)
+        except BaseException:
+            await self._grpc.stop(None)
+            raise
         self._take_work(loaded)
         served = loaded.served
         _LOG.info(
@@ -142,7 +146,7 @@ class Server:
         if self._pool:
             await asyncio.to_thread(self._pool.close)
 
-    async def _bind(self) -> None:
+    async def _bind(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=_GRPC_OPTIONS)
         guard = Guard(self._gate, self._observer)
         service = EmbeddingService(self._gate, guard, self._alive_seconds)
@@ -161,7 +165,7 @@ class Server:
                 "machine's; choose another with --grpc-port or --host (0 takes a free port)"
             ) from error
         await server.start()
-        self._grpc = server
+        return server
 
     def _take_work(self, loaded: LoadedModel) -> None:
         loop = asyncio.get_running_loop()

@@ -10,12 +10,12 @@ from itertools import count
 
 import numpy as np
 import pytest
-from support.runners import VOCAB_SIZE, FakeRunner, row
 
 from qwire_server.engine.engine import Engine
 from qwire_server.engine.observer import BatchRecord, RequestRecord
 from qwire_server.engine.work import Outcome, RequestClass, RowForm, Work
 from qwire_server.model.errors import DeviceLost, OutOfMemory
+from support.runners import VOCAB_SIZE, FakeRunner, row
 
 FORM = RowForm(8)
 

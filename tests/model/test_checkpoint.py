@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import local
-from support.models import tiny_qwen3
 
 from qwire_server.checkpoint import layout, source
 from qwire_server.checkpoint.fingerprint import content_revision
 from qwire_server.errors import ModelError, StartError
+from support import local
+from support.models import tiny_qwen3
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_without_modules_the_pooling_must_be_said(folder: Path):
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_missing_file_is_named(folder: Path, name: str):
     (folder / name).unlink()
-    with pytest.raises(ModelError, match=name.split(".")[-1]):
+    with pytest.raises(ModelError, match=name.rsplit(".", maxsplit=1)[-1]):
         local.load(folder)
 
 
@@ -104,13 +104,13 @@ def test_a_broken_file_is_named(folder: Path, name: str):
 
 def test_a_missing_weight_is_an_error(folder: Path):
     change_weights(folder, lambda t: t.pop("layers.1.mlp.down_proj.weight"))
-    with pytest.raises(ModelError, match="1 missing, such as layers.1.mlp.down_proj.weight"):
+    with pytest.raises(ModelError, match=r"1 missing, such as layers.1.mlp.down_proj.weight"):
         local.load(folder)
 
 
 def test_a_weight_that_is_not_understood_is_an_error(folder: Path):
     change_weights(folder, lambda t: t.update({"adapter.lora_A": torch.zeros(2)}))
-    with pytest.raises(ModelError, match="unknown, such as adapter.lora_A"):
+    with pytest.raises(ModelError, match=r"unknown, such as adapter.lora_A"):
         local.load(folder)
 
 
@@ -151,7 +151,7 @@ def test_a_hub_that_cannot_be_reached_is_told_with_the_ways_out(
 ):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="HF_ENDPOINT.*local folder"):
+    with pytest.raises(ModelError, match=r"HF_ENDPOINT.*local folder"):
         source.find("Qwen/Qwen3-Embedding-0.6B")
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from qwire_server.checkpoint import source
+from qwire_server.load import LoadedModel
 from support import local
 from support.models import QUERY_PROMPT, tiny_qwen3
 from support.reference import cosines, sentence_transformers, transformers_last_token
 from support.texts import HARD, LONG
-
-from qwire_server.checkpoint import source
-from qwire_server.load import LoadedModel
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -88,8 +88,10 @@ def test_batch_company_and_order_do_not_matter(model: str, request: pytest.Fixtu
 
 
 def test_packed_texts_do_not_see_each_other(qwen: LoadedModel):
-    """The danger of packing: with the plain attention of transformers, the second text of a pack
-    attends to the first, and its vector changes with it."""
+    """The danger of packing.
+
+    With the plain attention of transformers, the second text of a pack attends to the first.
+    """
     text = "the same text in other company"
     vectors = [
         local.embed(qwen, [company, text])[1] for company in ("short", "long " * 100, "中文")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import local
-from support.models import QUERY_PROMPT, qwen_tokenizer, tiny_qwen3
-from support.reference import cosines, transformers_last_token
-from support.texts import HARD, LONG
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
 from qwire_server.load import LoadedModel
 from qwire_server.text.tokenizer import Tokenizer, Truncate
+from support import local
+from support.models import QUERY_PROMPT, qwen_tokenizer, tiny_qwen3
+from support.reference import cosines, transformers_last_token
+from support.texts import HARD, LONG
 
 END = qwen_tokenizer().token_to_id("<|endoftext|>")
 
@@ -98,9 +98,8 @@ def test_threads_share_one_tokenizer(tokenizer: Tokenizer):
     failures: list[object] = []
 
     def work(truncate: Truncate) -> None:
-        for _ in range(20):
-            if [ids.tolist() for ids in tokenizer.encode(HARD, "", truncate).ids] != expected:
-                failures.append(truncate)
+        rounds = [tokenizer.encode(HARD, "", truncate).ids for _ in range(20)]
+        failures.extend(ids for ids in rounds if [i.tolist() for i in ids] != expected)
 
     threads = [threading.Thread(target=work, args=[Truncate.END]) for _ in range(4)]
     for thread in threads:
@@ -111,8 +110,10 @@ def test_threads_share_one_tokenizer(tokenizer: Tokenizer):
 
 
 def test_added_tokens_beyond_the_embedding_table_become_ordinary_text(tmp_path: Path):
-    """As on Qwen3-Embedding 4B and 8B, whose table lacks `<think>`: no crash, and the vector of a
-    tokenizer that never had that token."""
+    """As on Qwen3-Embedding 4B and 8B, whose table lacks `<think>`.
+
+    No crash, and the vector is that of a tokenizer that never had the token.
+    """
     folder = tiny_qwen3(tmp_path / "model", vocab_size=505)  # all but the two last added tokens
     texts = ["<think>reasoning</think> answer", "<tool_call>call", "plain"]
     ours = local.embed(local.load(folder), texts)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+
 from support import local
 from support.models import tiny_qwen3
 from support.serving import Running, fake_serving, serving

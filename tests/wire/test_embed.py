@@ -7,15 +7,16 @@ import asyncio
 import grpc
 import numpy as np
 import pytest
+
+from qwire._version import __version__
+from qwire.v1 import embedding_pb2 as pb
+from qwire_server.load import LoadedModel
+from qwire_server.model.errors import DeviceLost
 from support import local
 from support.models import QUERY_PROMPT
 from support.runners import DIM
 from support.serving import FAKE_ID, MAX_TOKENS, Running, fake_serving, rows_of, until
 from support.texts import HARD
-
-from qwire._version import __version__
-from qwire.v1 import embedding_pb2 as pb
-from qwire_server.load import LoadedModel
 
 
 def code_of(error: grpc.aio.AioRpcError) -> str | None:
@@ -304,8 +305,6 @@ async def test_details_are_short_ascii_whatever_the_client_sent(fake: Running):
 async def test_a_lost_device_is_unavailable_to_all_and_ends_the_server_with_failure(
     caplog: pytest.LogCaptureFixture,
 ):
-    from qwire_server.model.errors import DeviceLost
-
     async with fake_serving() as fake:
         status = asyncio.ensure_future(fake.server.run(asyncio.Event()))
 
@@ -333,7 +332,7 @@ async def test_one_record_is_observed_for_each_request(fake: Running):
 
 
 async def test_a_large_reply_comes_whole(fake: Running):
-    """1,000 rows are more than gRPC's default of 4 MiB only for wide models; here it is the path."""
+    """Two thousand texts in many batches, put together in their order."""
     async with fake_serving(max_texts=5000, queue_tokens=10**6, batch_tokens=10**4) as wide:
         texts = [f"text {i}" for i in range(2000)]
         reply = await wide.stub.Embed(pb.EmbedRequest(texts=texts))

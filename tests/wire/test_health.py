@@ -9,13 +9,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from support.runners import FakeRunner
-from support.serving import Recorder, Running, fake_model
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
+from support.runners import FakeRunner
+from support.serving import Recorder, Running, fake_model
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

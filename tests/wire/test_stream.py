@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator, Iterable
 import grpc
 import numpy as np
 import pytest
+
+from qwire.v1 import embedding_pb2 as pb
+from qwire_server.load import LoadedModel
+from qwire_server.model.errors import DeviceLost
 from support import local
 from support.models import QUERY_PROMPT
 from support.runners import DIM
 from support.serving import Running, fake_serving, rows_of, serving, until
 from support.texts import HARD
-
-from qwire.v1 import embedding_pb2 as pb
-from qwire_server.load import LoadedModel
-from qwire_server.model.errors import DeviceLost
 
 
 def message(texts: Iterable[str], first: int = 0, **options: object) -> pb.EmbedStreamRequest:
