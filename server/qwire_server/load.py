@@ -43,13 +43,13 @@ def load_model(settings: Settings) -> LoadedModel:
     found = source.find(settings.model, settings.revision)
     shape = layout.read(found.folder, settings.pooling)
     max_tokens = _max_tokens(settings, shape)
-    revision = fingerprint.content_revision(found.folder)
     tokenizer = Tokenizer.load(
         found.folder,
         vocab_size=shape.vocab_size,
         max_tokens=max_tokens,
         lower_case=shape.lower_case,
     )
+    revision = fingerprint.content_revision(found.folder)
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
