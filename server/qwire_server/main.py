@@ -6,6 +6,10 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+# Not later: where the extra `server` is not installed, importing this module must fail.
+from qwire_server import logs, settings
+from qwire_server.errors import StartError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,12 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 after a clean stop, 1 after a failure while serving, 2 if it could not start.
     """
-    from qwire_server import logs, settings  # noqa: PLC0415
-    from qwire_server.errors import StartError  # noqa: PLC0415
-
     try:
         chosen = settings.load(sys.argv[1:] if argv is None else argv)
         logs.configure(chosen.log_format, chosen.log_level)
+        # gRPC and the event loop are not needed to say what is wrong with a flag.
         from qwire_server.serve import serve  # noqa: PLC0415
 
         return asyncio.run(serve(chosen))
