@@ -1,0 +1,41 @@
+# Every target sets up .venv first, once (scripts/environment.py). Another Python, index or model:
+#   make demo PYTHON=python3.12 PIP_INDEX_URL=... MODEL=Qwen/Qwen3-Embedding-0.6B
+
+PYTHON = python3
+VENV = .venv/bin/python
+PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire
+
+.PHONY: help demo set-up test test-all lint format proto clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: ## ask real questions of real documents through a running server (MODEL=..., LLM=...)
+	@$(PYTHON) scripts/environment.py demo
+	@$(VENV) examples/demo.py $${MODEL:+--model "$$MODEL"} $${LLM:+--llm "$$LLM"}
+
+set-up: ## create or refresh .venv, with all that development needs
+	@$(PYTHON) scripts/environment.py dev
+
+test: lint ## lint, then the tests that need no GPU and no patience
+	$(VENV) -m pytest -m "not slow and not gpu"
+
+test-all: lint ## lint, then every test that needs no GPU
+	$(VENV) -m pytest -m "not gpu"
+
+lint: set-up ## ruff, its formatter and mypy, changing nothing
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+	$(VENV) -m mypy $(PACKAGES)
+
+format: set-up ## fix what ruff can fix, and format
+	$(VENV) -m ruff check --fix .
+	$(VENV) -m ruff format .
+
+proto: ## regenerate the gRPC stubs from proto/ (needs Python 3.10 to 3.12)
+	@$(PYTHON) scripts/proto.py
+
+clean: ## remove the environments, caches and built packages
+	rm -rf .venv .venv.lock .venv-proto dist build integrations/*/dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""The built wheels in an environment that holds nothing else: what a user gets."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+
+# Slow, and with a long limit, because pip downloads both frameworks.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def clean(releases, tmp_path_factory):
+    """Run a program of an environment with the three wheels, away from the repository."""
+    folder = tmp_path_factory.mktemp("clean")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+
+    def run(program, *arguments):
+        command = [folder / "venv" / SCRIPTS / program, *arguments]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    wheels = [str(each.wheel) for each in releases]
+    installed = run("python", "-m", "pip", "install", "-c", ROOT / "constraints.txt", *wheels)
+    assert installed.returncode == 0, installed.stderr
+    return run
+
+
+def test_the_client_and_both_adapters_import_without_the_server(clean):
+    """None of them pulls torch in."""
+    code = (
+        "import sys, qwire, langchain_qwire, llama_index.core\n"
+        "from langchain_qwire import QwireEmbeddings\n"
+        "from llama_index.embeddings.qwire import QwireEmbedding\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = clean("python", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert clean("python", "-c", "import torch").returncode == 1
+
+
+def test_the_command_answers(clean):
+    """With nothing but the client installed."""
+    done = clean("qwire", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "serve" in done.stdout
+
+
+def test_serve_without_the_server_names_the_pip_line(clean):
+    """Not a traceback: exit status 2 and the line to type."""
+    done = clean("qwire", "serve")
+    assert done.returncode == 2, done.stderr
+    assert "qwire[server]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_wheels_agree_on_what_they_need(clean):
+    """`pip check` finds no conflict."""
+    done = clean("python", "-m", "pip", "check")
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,64 @@
+"""A release holds what the tree holds: an editable install would hide what a wheel lacks."""
+
+import configparser
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_wheel_holds_exactly_the_package_files_of_the_tree(built):
+    """Nothing is dropped by .gitignore or the build settings, and nothing strays in."""
+    packaged = {name for name in built.wheel_files if ".dist-info/" not in name}
+    assert packaged == built.tree
+
+
+def test_wheel_metadata_has_the_licence_and_nothing_unknown(built):
+    """The licence travels inside the wheel, under the path that the metadata gives."""
+    names = {name.partition("/")[2] for name in built.wheel_files if ".dist-info/" in name}
+    assert names - {"entry_points.txt"} == {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE"}
+    assert built.read("licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_every_import_package_is_typed(built, distribution):
+    """Each top package, or namespace leaf, has its py.typed."""
+    typed = {name for name in built.wheel_files if name.endswith("/py.typed")}
+    leaves = {"llama_index": "llama_index/embeddings/qwire"}
+    packages = [Path(package).name for package in distribution.packages]
+    assert typed == {f"{leaves.get(name, name)}/py.typed" for name in packages}
+
+
+def test_namespace_packages_stay_open(built):
+    """An __init__.py above the leaf would hide llama-index-core."""
+    assert not built.wheel_files & {"llama_index/__init__.py", "llama_index/embeddings/__init__.py"}
+
+
+def test_sdist_holds_no_tests_and_no_strays(built, distribution):
+    """The sdist is what the wheel needs, the contract, and the readme beside the server."""
+    own = {"PKG-INFO", "pyproject.toml", "README.md", "LICENSE", ".gitignore"}
+    folders = {Path(package).parts[0] for package in distribution.packages} | {"proto"}
+    tops = {name.partition("/")[0] for name in built.sdist_files}
+    assert tops <= own | folders
+    assert not [name for name in built.sdist_files if "tests/" in name or name.endswith(".pyc")]
+
+
+def test_client_needs_three_packages_and_brings_the_command(built, distribution):
+    """`pip install qwire` stays light: no torch, no transformers."""
+    requirements = map(Requirement, built.metadata.get_all("Requires-Dist"))
+    plain = {each.name for each in requirements if not each.marker}
+    if distribution.name != "qwire":
+        assert "qwire" in plain
+        return
+    assert plain == {"grpcio", "protobuf", "numpy"}
+    entry_points = configparser.ConfigParser()
+    entry_points.read_string(built.read("entry_points.txt").decode())
+    assert dict(entry_points["console_scripts"]) == {"qwire": "qwire.cli:main"}
+
+
+def test_gitignore_patterns_are_anchored():
+    """The build obeys them: `model/` once dropped qwire_server/model from the wheel."""
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    loose = {pattern for pattern in patterns if not pattern.startswith("/")}
+    assert loose == {"__pycache__/", "*.egg-info/"}
