@@ -1,0 +1,67 @@
+"""Qwen3 embeddings over gRPC: the client.
+
+    from qwire import Client
+
+    with Client("localhost:50051") as client:
+        vectors = client.embed_documents(["first text", "second text"])  # float32 (2, dim)
+        question = client.embed_query("which one?")  # float32 (dim,)
+
+`AsyncClient` has the same words for asyncio. Errors are drawn as one tree in `qwire.errors`.
+"""
+
+from qwire._version import __version__
+from qwire.aio import AsyncClient
+from qwire.client import Client
+from qwire.errors import (
+    ClosedError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    FingerprintMismatchError,
+    InvalidDimensionsError,
+    InvalidRequestError,
+    InvalidTextError,
+    ModelFailedError,
+    ModelNotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    QwireError,
+    RequestTooLargeError,
+    ServerError,
+    StreamLostError,
+    TextTooLargeError,
+    TextTooLongError,
+    UnauthenticatedError,
+)
+from qwire.info import Description, Dimensions, Limits, Prompts
+from qwire.results import Embeddings, StreamItem, TokenCounts
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClosedError",
+    "ConnectionFailedError",
+    "DeadlineExceededError",
+    "Description",
+    "Dimensions",
+    "Embeddings",
+    "FingerprintMismatchError",
+    "InvalidDimensionsError",
+    "InvalidRequestError",
+    "InvalidTextError",
+    "Limits",
+    "ModelFailedError",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "Prompts",
+    "QwireError",
+    "RequestTooLargeError",
+    "ServerError",
+    "StreamItem",
+    "StreamLostError",
+    "TextTooLargeError",
+    "TextTooLongError",
+    "TokenCounts",
+    "UnauthenticatedError",
+    "__version__",
+]

@@ -1,0 +1,371 @@
+"""The async client: the words of `client`, over grpc.aio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc.aio
+
+from qwire.aio_calls import call_all
+from qwire.aio_streaming import drive
+from qwire.channels import (
+    COUNT_TOKENS,
+    DESCRIBE,
+    EMBED,
+    HEALTH,
+    SERVING,
+    Link,
+    Method,
+    in_flight,
+    open_channel,
+)
+from qwire.config import Config, configure
+from qwire.errors import ClosedError, QwireError
+from qwire.info import read_description
+from qwire.jobs import CountJob, EmbedJob, Request
+from qwire.options import check_count, check_timeout, embed_options
+from qwire.progress import Progress
+from qwire.split import as_query
+from qwire.state import State
+from qwire.stream import Flow
+from qwire.v1 import embedding_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from qwire.info import Description
+    from qwire.results import Embeddings, StreamItem, TokenCounts
+
+
+class AsyncClient:
+    """Embeds texts at a Qwire server, under asyncio. Connects at the first call.
+
+    Serves any number of event loops, one after another or in threads of their own; pickles and
+    copies as its configuration. Arguments and errors are those of `Client`.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        model: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        timeout: float = 60.0,
+        max_attempts: int = 4,
+        max_concurrency: int = 4,
+        batch_size: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        tls: bool | None = None,
+        ca_cert: str | bytes | None = None,
+        client_cert: str | bytes | None = None,
+        client_key: str | bytes | None = None,
+        server_name: str | None = None,
+        channel_options: Sequence[tuple[str, Any]] = (),
+        user_agent: str | None = None,
+        base_url: str | None = None,
+    ) -> None:
+        self._start(
+            configure(
+                target,
+                base_url=base_url,
+                model=model,
+                api_key=api_key,
+                timeout=timeout,
+                max_attempts=max_attempts,
+                max_concurrency=max_concurrency,
+                batch_size=batch_size,
+                metadata=metadata,
+                tls=tls,
+                ca_cert=ca_cert,
+                client_cert=client_cert,
+                client_key=client_key,
+                server_name=server_name,
+                channel_options=channel_options,
+                user_agent=user_agent,
+            )
+        )
+
+    def _start(self, config: Config) -> None:
+        self._state = State(config)
+        # A channel of grpc.aio belongs to one event loop, and a forked child shares neither.
+        self._links: dict[tuple[int, asyncio.AbstractEventLoop], Link] = {}
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        input_type: str = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
+    ) -> Embeddings:
+        """Embed a list of texts; see `Client.embed`."""
+        options = embed_options(
+            model=self._state.config.model,
+            expected_fingerprint=expected_fingerprint,
+            input_type=input_type,
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            encoding=encoding,
+            request_class=request_class,
+        )
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
+        job = EmbedJob(texts, options, batch_size or self._state.config.batch_size)
+        with Progress(progress, show_progress, len(job.texts.texts)) as bar:
+            await self._run(EMBED, job, timeout, bar)
+        dim = job.dim or dimensions or (await self.describe(timeout=timeout)).dimensions.native
+        return job.result(dim)
+
+    async def embed_query(
+        self,
+        text: str,
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        expected_fingerprint: str | None = None,
+        timeout: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Embed one question, float32 `(dim,)`; see `Client.embed_query`."""
+        embeddings = await self.embed(
+            as_query(text),
+            input_type="query",
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            expected_fingerprint=expected_fingerprint,
+            timeout=timeout,
+        )
+        return cast("NDArray[np.float32]", embeddings.vectors[0])
+
+    async def embed_documents(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Embed documents, float32 `(n, dim)`; see `Client.embed_documents`."""
+        embeddings = await self.embed(
+            texts,
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            encoding=encoding,
+            expected_fingerprint=expected_fingerprint,
+            request_class=request_class,
+            batch_size=batch_size,
+            timeout=timeout,
+            progress=progress,
+            show_progress=show_progress,
+        )
+        return embeddings.vectors
+
+    def embed_stream(
+        self,
+        texts: Iterable[str]
+        | Iterable[tuple[Any, str]]
+        | AsyncIterable[str]
+        | AsyncIterable[tuple[Any, str]],
+        *,
+        input_type: str = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        ordered: bool | None = None,
+        chunk_size: int = 64,
+        window: int = 4096,
+    ) -> AsyncGenerator[StreamItem, None]:
+        """Embed any number of texts in constant memory; see `Client.embed_stream`.
+
+        Takes an iterable or an async one, which a task of its own reads while the loop runs on.
+        """
+        options = embed_options(
+            model=self._state.config.model,
+            expected_fingerprint=expected_fingerprint,
+            input_type=input_type,
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            encoding=encoding,
+            request_class=request_class,
+        )
+        self._state.check_open()
+        flow = Flow(
+            options,
+            self._state.config.address,
+            ordered=ordered,
+            chunk_size=check_count("chunk_size", chunk_size),
+            window=check_count("window", window),
+        )
+        return drive(self._state, self._link, flow, texts)
+
+    async def count_tokens(
+        self,
+        texts: Sequence[str],
+        *,
+        input_type: str = "document",
+        instruction: str | None = None,
+        timeout: float | None = None,
+    ) -> TokenCounts:
+        """Tokens that `embed` would use; see `Client.count_tokens`."""
+        options = embed_options(
+            model=self._state.config.model, input_type=input_type, instruction=instruction
+        )
+        job = CountJob(texts, options)
+        await self._run(COUNT_TOKENS, job, timeout, None)
+        return job.result()
+
+    async def describe(self, *, timeout: float | None = None, refresh: bool = False) -> Description:
+        """What runs at the target; see `Client.describe`."""
+        description = self._state.description
+        if description is None or refresh:
+            reply: pb.DescribeResponse = await self._call(DESCRIBE, pb.DescribeRequest(), timeout)
+            description = self._state.description = read_description(reply)
+        return description
+
+    async def healthy(self, *, timeout: float = 5) -> bool:
+        """Whether the server says that it serves; see `Client.healthy`."""
+        try:
+            return bool(await self._call(HEALTH, b"", timeout, max_attempts=1) == SERVING)
+        except ClosedError:
+            raise
+        except QwireError:
+            return False
+
+    async def close(self) -> None:
+        """Close the channels; what is in flight raises ClosedError. Can be repeated."""
+        self._state.closed = True
+        here = asyncio.get_running_loop()
+        for (pid, loop), link in list(self._links.items()):
+            if pid != os.getpid():
+                continue
+            self._links.pop((pid, loop), None)
+            if loop is here:
+                await link.channel.close()
+            elif loop.is_running():  # in another thread
+                asyncio.run_coroutine_threadsafe(link.channel.close(), loop)
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __getstate__(self) -> Config:
+        return self._state.config
+
+    def __setstate__(self, config: Config) -> None:
+        self._start(config)
+
+    def __repr__(self) -> str:
+        mine = [link for (pid, _), link in list(self._links.items()) if pid == os.getpid()]
+        closed = " closed" if self._state.closed else ""
+        target = self._state.config.address.target
+        return f"<AsyncClient {target} in_flight={in_flight(mine)}{closed}>"
+
+    def _link(self) -> Link:
+        self._state.check_open()
+        key = (os.getpid(), asyncio.get_running_loop())
+        link = self._links.get(key)
+        if link is None:
+            self._drop_closed_loops()
+            link = self._links[key] = Link(open_channel(self._state.config, grpc.aio))
+        return link
+
+    def _drop_closed_loops(self) -> None:
+        """A channel keeps its loop alive and the loop its channel, so nobody else collects them."""
+        for pid, loop in list(self._links):
+            if pid == os.getpid() and loop.is_closed():
+                self._links.pop((pid, loop), None)
+
+    async def _run(
+        self, method: Method, job: EmbedJob | CountJob, timeout: float | None, bar: Progress | None
+    ) -> None:
+        """Send a job's requests and collect their replies."""
+        state = self._state
+        seconds = check_timeout(state.config.timeout if timeout is None else timeout)
+        if job.texts.needs_limits:
+            await self.describe(timeout=timeout)
+        job.texts.split(state.description)
+
+        def on_reply(run: range, reply: Any) -> None:
+            job.collect(run, reply)
+            if bar is not None:
+                bar.add(len(run))
+
+        window = min(state.config.max_concurrency, len(job.texts.runs))
+        await call_all(
+            state,
+            self._link(),
+            method,
+            job.requests(),
+            on_reply,
+            timeout=seconds * window,
+            window=window,
+            max_attempts=state.config.max_attempts,
+        )
+
+    async def _call(
+        self,
+        method: Method,
+        message: Any,
+        timeout: float | None,
+        max_attempts: int | None = None,
+    ) -> Any:
+        """One request without texts, and its reply."""
+        replies: list[Any] = []
+        seconds = check_timeout(self._state.config.timeout if timeout is None else timeout)
+        await call_all(
+            self._state,
+            self._link(),
+            method,
+            [Request(message, range(0))],
+            lambda _, reply: replies.append(reply),
+            timeout=seconds,
+            window=1,
+            max_attempts=max_attempts or self._state.config.max_attempts,
+        )
+        return replies[0]

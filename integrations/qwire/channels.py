@@ -1,0 +1,131 @@
+"""How to open a channel, and a `Link`: a channel with what is in flight on it.
+
+Everything that gRPC leaves untyped is cast here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import grpc
+
+from qwire._version import __version__
+from qwire.split import RECEIVE_BYTES, SEND_BYTES
+from qwire.v1 import embedding_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from qwire.config import Config
+
+
+class Method(NamedTuple):
+    """A remote method: its path, how to write a request, how to read a reply."""
+
+    path: str
+    write: Callable[[Any], bytes]
+    read: Callable[[bytes], Any]
+
+
+EMBED = Method(
+    "/qwire.v1.Embedding/Embed",
+    pb.EmbedRequest.SerializeToString,
+    pb.EmbedResponse.FromString,
+)
+EMBED_STREAM = Method(
+    "/qwire.v1.Embedding/EmbedStream",
+    pb.EmbedStreamRequest.SerializeToString,
+    pb.EmbedStreamResponse.FromString,
+)
+COUNT_TOKENS = Method(
+    "/qwire.v1.Embedding/CountTokens",
+    pb.CountTokensRequest.SerializeToString,
+    pb.CountTokensResponse.FromString,
+)
+DESCRIBE = Method(
+    "/qwire.v1.Embedding/Describe",
+    pb.DescribeRequest.SerializeToString,
+    pb.DescribeResponse.FromString,
+)
+# grpc.health.v1 by hand, because its package pins protobuf more narrowly than a client may.
+# HealthCheckRequest of no service is no bytes; HealthCheckResponse of SERVING is field 1 = 1.
+HEALTH = Method("/grpc.health.v1.Health/Check", bytes, bytes)
+SERVING = b"\x08\x01"
+
+
+class Link:
+    """One channel, its methods, and the calls in flight on it (adding to a set is atomic)."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+        self.calls: set[Any] = set()
+        self._methods: dict[str, Any] = {}
+
+    def unary(self, method: Method) -> Any:
+        """The callable of a method with one request and one reply."""
+        found = self._methods.get(method.path)
+        if found is None:
+            found = self.channel.unary_unary(method.path, method.write, method.read)
+            self._methods[method.path] = found
+        return found
+
+    def stream(self, method: Method) -> Any:
+        """The callable of a method that streams both ways."""
+        return self.channel.stream_stream(method.path, method.write, method.read)
+
+
+def open_channel(config: Config, transport: Any = grpc) -> Any:
+    """Make a channel; it connects at its first call.
+
+    Args:
+        config: of the client.
+        transport: `grpc`, or `grpc.aio` for a channel of the running loop.
+
+    Raises:
+        OSError: a certificate file cannot be read.
+    """
+    options = channel_options(config)
+    if not config.address.tls:
+        return transport.insecure_channel(config.address.target, options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=_pem(config.ca_cert),
+        private_key=_pem(config.client_key),
+        certificate_chain=_pem(config.client_cert),
+    )
+    return transport.secure_channel(config.address.target, credentials, options)
+
+
+def channel_options(config: Config) -> list[tuple[str, Any]]:
+    """GRPC's options; the caller's own replace ours."""
+    prefix = f"{config.user_agent} " if config.user_agent else ""
+    options: dict[str, Any] = {
+        "grpc.primary_user_agent": f"{prefix}qwire-python/{__version__}",
+        "grpc.max_send_message_length": SEND_BYTES,
+        "grpc.max_receive_message_length": RECEIVE_BYTES,
+        # Ours is the one retry layer; gRPC's skips requests over 256 KiB without a word.
+        "grpc.enable_retries": 0,
+        # While a server restarts, gRPC fails calls at once between its own attempts to connect.
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 1000,
+    }
+    if config.address.loopback:
+        # A proxy in the environment would be asked for localhost too, and not find it.
+        options["grpc.enable_http_proxy"] = 0
+    if config.server_name:
+        options["grpc.ssl_target_name_override"] = config.server_name
+    return list({**options, **dict(config.channel_options)}.items())
+
+
+def in_flight(links: Iterable[Link]) -> int:
+    """Calls under way on all of them."""
+    return sum(len(link.calls) for link in links)
+
+
+def _pem(certificate: str | bytes | None) -> bytes | None:
+    """PEM bytes from PEM itself or from the path of a file."""
+    if certificate is None or isinstance(certificate, bytes):
+        return certificate
+    if certificate.startswith("-----BEGIN"):
+        return certificate.encode()
+    return Path(certificate).read_bytes()

@@ -1,0 +1,429 @@
+"""The sync client. What it sends and makes of replies is in the modules it imports."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+
+from qwire.calls import call_all
+from qwire.channels import (
+    COUNT_TOKENS,
+    DESCRIBE,
+    EMBED,
+    HEALTH,
+    SERVING,
+    Link,
+    Method,
+    in_flight,
+    open_channel,
+)
+from qwire.config import Config, configure
+from qwire.errors import ClosedError, QwireError
+from qwire.info import read_description
+from qwire.jobs import CountJob, EmbedJob, Request
+from qwire.options import check_count, check_timeout, embed_options
+from qwire.progress import Progress
+from qwire.split import as_query
+from qwire.state import State
+from qwire.stream import Flow
+from qwire.streaming import drive
+from qwire.v1 import embedding_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from qwire.info import Description
+    from qwire.results import Embeddings, StreamItem, TokenCounts
+
+
+class Client:
+    """Embeds texts at a Qwire server. For many threads at once; connects at the first call.
+
+    Works after a fork, inside a running event loop, and pickles and copies as its configuration.
+
+    Args:
+        target: `host:port`, `host`, `grpc://host:port`, `grpcs://host:port` (TLS), or a gRPC name
+            such as `dns:///host:port` or `unix:path`. Default: QWIRE_TARGET, then localhost:50051.
+        model: the model that must be served there; None takes whichever is.
+        api_key: sent as `authorization: Bearer`; a callable is asked at each call. Default:
+            QWIRE_API_KEY.
+        timeout: seconds for a request, retries included. A call that is split gives each request
+            `timeout` times the number in flight at once, because they wait for each other.
+        max_attempts: tries while nothing has ever answered at the target; a client that has reached
+            it before tries again until the timeout. 1 never tries again.
+        max_concurrency: requests of one call in flight at once.
+        batch_size: most texts a request; default 64, and never more than the server takes.
+        metadata: headers for every call.
+        tls: None decides by the target and the certificates.
+        ca_cert, client_cert, client_key: PEM, or the path of a PEM file.
+        server_name: name in the server's certificate, if it is not the host.
+        channel_options: gRPC's own, over ours.
+        user_agent: put before `qwire-python/<version>`.
+        base_url: another word for `target`.
+
+    Raises:
+        InvalidRequestError: (a ValueError) a setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        model: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        timeout: float = 60.0,
+        max_attempts: int = 4,
+        max_concurrency: int = 4,
+        batch_size: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        tls: bool | None = None,
+        ca_cert: str | bytes | None = None,
+        client_cert: str | bytes | None = None,
+        client_key: str | bytes | None = None,
+        server_name: str | None = None,
+        channel_options: Sequence[tuple[str, Any]] = (),
+        user_agent: str | None = None,
+        base_url: str | None = None,
+    ) -> None:
+        self._start(
+            configure(
+                target,
+                base_url=base_url,
+                model=model,
+                api_key=api_key,
+                timeout=timeout,
+                max_attempts=max_attempts,
+                max_concurrency=max_concurrency,
+                batch_size=batch_size,
+                metadata=metadata,
+                tls=tls,
+                ca_cert=ca_cert,
+                client_cert=client_cert,
+                client_key=client_key,
+                server_name=server_name,
+                channel_options=channel_options,
+                user_agent=user_agent,
+            )
+        )
+
+    def _start(self, config: Config) -> None:
+        self._state = State(config)
+        # By process id: a forked child opens its own channel and leaves its parent's alone.
+        # No lock, which a fork could copy while it is held: `dict.setdefault` is atomic.
+        self._links: dict[int, Link] = {}
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        input_type: str = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
+    ) -> Embeddings:
+        """Embed a list of texts, all or nothing, in order.
+
+        A long list is cut into requests, several of which are in flight at once.
+
+        Args:
+            texts: any number; an empty list gives `(0, dim)`.
+            input_type: "document", "query" or "none": the prompt that goes before each text.
+            instruction: replaces the task in the model's template; "" is no prompt.
+            dimensions: keep the first so many values of each vector. Default: all.
+            normalize: scale each vector to length 1.
+            truncate: "end" or "start" of a text that is too long is cut; "none" refuses it.
+            encoding: "float32", "float16", "int8" or "binary" on the wire; see `Embeddings`.
+            expected_fingerprint: refuse another server's vectors.
+            request_class: "interactive" or "bulk". Default: bulk if the list is cut.
+            batch_size: most texts a request, for this call.
+            timeout: seconds, for this call; see `Client`.
+            progress: called with texts done and their total after each reply.
+            show_progress: draw a bar.
+
+        Raises:
+            InvalidTextError, TextTooLongError, TextTooLargeError: a text is bad, `.index`.
+            QwireError: see `qwire.errors` for the rest.
+        """
+        options = embed_options(
+            model=self._state.config.model,
+            expected_fingerprint=expected_fingerprint,
+            input_type=input_type,
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            encoding=encoding,
+            request_class=request_class,
+        )
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
+        job = EmbedJob(texts, options, batch_size or self._state.config.batch_size)
+        with Progress(progress, show_progress, len(job.texts.texts)) as bar:
+            self._run(EMBED, job, timeout, bar)
+        dim = job.dim or dimensions or self.describe(timeout=timeout).dimensions.native
+        return job.result(dim)
+
+    def embed_query(
+        self,
+        text: str,
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        expected_fingerprint: str | None = None,
+        timeout: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Embed one question with the model's query prompt, in one request: float32 `(dim,)`.
+
+        Arguments and errors are those of `embed`.
+        """
+        embeddings = self.embed(
+            as_query(text),
+            input_type="query",
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            expected_fingerprint=expected_fingerprint,
+            timeout=timeout,
+        )
+        return cast("NDArray[np.float32]", embeddings.vectors[0])
+
+    def embed_documents(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Embed documents: float32 `(n, dim)`. Arguments and errors are those of `embed`."""
+        return self.embed(
+            texts,
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            encoding=encoding,
+            expected_fingerprint=expected_fingerprint,
+            request_class=request_class,
+            batch_size=batch_size,
+            timeout=timeout,
+            progress=progress,
+            show_progress=show_progress,
+        ).vectors
+
+    def embed_stream(
+        self,
+        texts: Iterable[str] | Iterable[tuple[Any, str]],
+        *,
+        input_type: str = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool = True,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        ordered: bool | None = None,
+        chunk_size: int = 64,
+        window: int = 4096,
+    ) -> Generator[StreamItem, None, None]:
+        """Embed any number of texts in constant memory; one `StreamItem` comes for each.
+
+        The iterable is read as answers are taken, by the same thread; it may be infinite.
+        Leaving the loop cancels what is in flight. A bad text is the `.error` of its item.
+
+        Args:
+            texts: texts, or pairs of any id and a text; ids may repeat.
+            input_type: as in `embed`, like the next six.
+            instruction: replaces the task in the model's template.
+            dimensions: keep the first so many values of each vector.
+            normalize: scale each vector to length 1.
+            truncate: which end of a text that is too long is cut.
+            encoding: on the wire; the items hold float32.
+            expected_fingerprint: refuse another server's vectors.
+            request_class: default: bulk.
+            ordered: answers in the order of the input. Default: for texts, not for pairs.
+            chunk_size: texts a message.
+            window: most texts taken from the iterable and not handed out yet.
+
+        Raises:
+            StreamLostError: the stream ended before all was answered; it says how far it came.
+            QwireError: see `qwire.errors` for the rest.
+            Exception: whatever the iterable raises, as it is.
+        """
+        options = embed_options(
+            model=self._state.config.model,
+            expected_fingerprint=expected_fingerprint,
+            input_type=input_type,
+            instruction=instruction,
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            encoding=encoding,
+            request_class=request_class,
+        )
+        self._state.check_open()
+        flow = Flow(
+            options,
+            self._state.config.address,
+            ordered=ordered,
+            chunk_size=check_count("chunk_size", chunk_size),
+            window=check_count("window", window),
+        )
+        return drive(self._state, self._link, flow, texts)
+
+    def count_tokens(
+        self,
+        texts: Sequence[str],
+        *,
+        input_type: str = "document",
+        instruction: str | None = None,
+        timeout: float | None = None,
+    ) -> TokenCounts:
+        """Tokens that `embed` would use for each text; arguments and errors as there."""
+        options = embed_options(
+            model=self._state.config.model, input_type=input_type, instruction=instruction
+        )
+        job = CountJob(texts, options)
+        self._run(COUNT_TOKENS, job, timeout, None)
+        return job.result()
+
+    def describe(self, *, timeout: float | None = None, refresh: bool = False) -> Description:
+        """What runs at the target; asked once unless `refresh`.
+
+        Raises:
+            QwireError: nothing answers, or not as it should.
+        """
+        description = self._state.description
+        if description is None or refresh:
+            reply: pb.DescribeResponse = self._call(DESCRIBE, pb.DescribeRequest(), timeout)
+            description = self._state.description = read_description(reply)
+        return description
+
+    def healthy(self, *, timeout: float = 5) -> bool:
+        """Whether the server says that it serves; False as well if nothing answers in time.
+
+        Raises:
+            ClosedError: after `close`.
+        """
+        try:
+            return bool(self._call(HEALTH, b"", timeout, max_attempts=1) == SERVING)
+        except ClosedError:
+            raise
+        except QwireError:
+            return False
+
+    def close(self) -> None:
+        """Close this process's channel; what is in flight raises ClosedError. Can be repeated."""
+        self._state.closed = True
+        link = self._links.pop(os.getpid(), None)
+        if link is not None:
+            link.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> Config:
+        return self._state.config
+
+    def __setstate__(self, config: Config) -> None:
+        self._start(config)
+
+    def __repr__(self) -> str:
+        mine = [link for pid, link in list(self._links.items()) if pid == os.getpid()]
+        closed = " closed" if self._state.closed else ""
+        return f"<Client {self._state.config.address.target} in_flight={in_flight(mine)}{closed}>"
+
+    def _link(self) -> Link:
+        self._state.check_open()
+        pid = os.getpid()
+        link = self._links.get(pid)
+        if link is None:
+            made = Link(open_channel(self._state.config, grpc))
+            link = self._links.setdefault(pid, made)
+            if link is not made:  # another thread was first
+                made.channel.close()
+        return link
+
+    def _run(
+        self, method: Method, job: EmbedJob | CountJob, timeout: float | None, bar: Progress | None
+    ) -> None:
+        """Send a job's requests and collect their replies."""
+        state = self._state
+        seconds = check_timeout(state.config.timeout if timeout is None else timeout)
+        if job.texts.needs_limits:
+            self.describe(timeout=timeout)
+        job.texts.split(state.description)
+
+        def on_reply(run: range, reply: Any) -> None:
+            job.collect(run, reply)
+            if bar is not None:
+                bar.add(len(run))
+
+        window = min(state.config.max_concurrency, len(job.texts.runs))
+        call_all(
+            state,
+            self._link(),
+            method,
+            job.requests(),
+            on_reply,
+            timeout=seconds * window,
+            window=window,
+            max_attempts=state.config.max_attempts,
+        )
+
+    def _call(
+        self,
+        method: Method,
+        message: Any,
+        timeout: float | None,
+        max_attempts: int | None = None,
+    ) -> Any:
+        """One request without texts, and its reply."""
+        replies: list[Any] = []
+        seconds = check_timeout(self._state.config.timeout if timeout is None else timeout)
+        call_all(
+            self._state,
+            self._link(),
+            method,
+            [Request(message, range(0))],
+            lambda _, reply: replies.append(reply),
+            timeout=seconds,
+            window=1,
+            max_attempts=max_attempts or self._state.config.max_attempts,
+        )
+        return replies[0]

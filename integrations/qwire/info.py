@@ -1,0 +1,84 @@
+"""What a server says about itself, as plain frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qwire.v1 import embedding_pb2 as pb
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Length of the model's vectors, and the smallest that `dimensions` may ask for."""
+
+    native: int
+    smallest: int
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is put before a text; `template` has `{instruction}` where the task goes."""
+
+    query: str
+    document: str
+    template: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server takes; 0 where it does not say."""
+
+    texts_per_request: int
+    bytes_per_text: int
+    bytes_per_message: int
+    tokens_per_batch: int
+    tokens_queued: int
+    tokens_per_stream: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """Model, prompts, limits and the `fingerprint` that changes whenever the vectors may.
+
+    `languages` are BCP 47 tags, "mul" for many; `pooling` is last, mean or cls.
+    """
+
+    model: str
+    revision: str
+    fingerprint: str
+    server_version: str
+    languages: tuple[str, ...]
+    dimensions: Dimensions
+    max_tokens: int
+    pooling: str
+    prompts: Prompts
+    device: str
+    dtype: str
+    limits: Limits
+
+
+def read_description(reply: pb.DescribeResponse) -> Description:
+    """Copy a DescribeResponse into Python types."""
+    return Description(
+        model=reply.model,
+        revision=reply.revision,
+        fingerprint=reply.fingerprint,
+        server_version=reply.server_version,
+        languages=tuple(reply.languages),
+        dimensions=Dimensions(reply.dimensions.native, reply.dimensions.smallest),
+        max_tokens=reply.max_tokens,
+        pooling=reply.pooling,
+        prompts=Prompts(reply.prompts.query, reply.prompts.document, reply.prompts.template),
+        device=reply.device,
+        dtype=reply.dtype,
+        limits=Limits(
+            texts_per_request=reply.limits.texts_per_request,
+            bytes_per_text=reply.limits.bytes_per_text,
+            bytes_per_message=reply.limits.bytes_per_message,
+            tokens_per_batch=reply.limits.tokens_per_batch,
+            tokens_queued=reply.limits.tokens_queued,
+            tokens_per_stream=reply.limits.tokens_per_stream,
+        ),
+    )

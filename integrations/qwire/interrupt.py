@@ -1,0 +1,35 @@
+"""Holds Ctrl-C back for the microseconds in which it would break gRPC's channel."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Around what we do with a call, but not around waiting for it; Ctrl-C is raised at its end.
+
+    KeyboardInterrupt strikes between any two steps. Between "the channel's thread runs" and its
+    start, or with a lock just taken, it leaves a channel on which every later call hangs, and
+    `close` too (seen in a loop of short calls). Only Python's own handler in its thread does that.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt

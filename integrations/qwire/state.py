@@ -1,0 +1,80 @@
+"""What a client has learnt, and one request on its way. Shared by both clients; sends nothing."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qwire.errors import ClosedError
+from qwire.failures import Failure, to_error
+from qwire.retry import delay_before_retry
+
+if TYPE_CHECKING:
+    from qwire.config import Config
+    from qwire.errors import QwireError
+    from qwire.info import Description
+    from qwire.jobs import Request
+
+
+@dataclass
+class State:
+    """What a client is and has learnt; any thread may write, each field whole."""
+
+    config: Config
+    closed: bool = False
+    reached: bool = False  # something of Qwire's has answered
+    description: Description | None = None
+
+    def check_open(self) -> None:
+        """Raise ClosedError after `close`."""
+        if self.closed:
+            raise ClosedError("this client was closed: make a new one")
+
+
+@dataclass
+class Try:
+    """One request on its way, however often it is sent."""
+
+    request: Request
+    timeout: float
+    max_attempts: int
+    started: float = field(default_factory=time.monotonic)
+    attempts: int = 0
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def seconds_left(self) -> float:
+        """Until the deadline; a little more than nothing, as gRPC takes 0 for no time at all."""
+        return max(self.started + self.timeout - time.monotonic(), 0.001)
+
+    def delay(self, failure: Failure, state: State) -> float | None:
+        """Seconds until it may be sent again; None if it is lost."""
+        state.reached = state.reached or failure.code is not None
+        return delay_before_retry(
+            self.attempts,
+            failure,
+            time.monotonic() - self.started,
+            self.timeout,
+            reached=state.reached,
+            max_attempts=self.max_attempts,
+        )
+
+    def error(self, failure: Failure, state: State) -> QwireError:
+        """What the caller gets to see."""
+        if state.closed:
+            return ClosedError("the client was closed while this call was under way")
+        return to_error(
+            failure,
+            state.config.address,
+            offset=self.request.run.start,
+            request_id=self.request_id,
+            timeout=self.timeout,
+        )
+
+
+def sign(error: QwireError, state: State, request_id: str) -> QwireError:
+    """Say on an error that was found in a reply where the reply came from."""
+    error.target = error.target or state.config.address.target
+    error.request_id = error.request_id or request_id
+    return error

@@ -1,0 +1,124 @@
+"""The `qwire` command and the progress bar."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+import qwire
+from qwire.cli import main
+from qwire.progress import PlainBar
+
+
+def test_info_prints_an_aligned_table(server, capsys):
+    assert main(["info", "--target", server.target]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["model", "fake/model"]
+    assert ["dimensions.native", "16"] in [line.split() for line in lines]
+    assert lines[-1].split() == ["healthy", "yes"]
+    assert len({len(line) - len(line.split(maxsplit=1)[1]) for line in lines[:1]}) == 1
+
+
+def test_info_prints_json(server, capsys):
+    server.serving = False
+    assert main(["info", "--target", server.target, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["limits"]["texts_per_request"] == 256
+    assert found["languages"] == ["en", "zh"]
+    assert found["healthy"] is False
+
+
+def test_info_honours_the_key(server, monkeypatch, capsys):
+    monkeypatch.setenv("QWIRE_API_KEY", "k")
+    main(["info", "--target", server.target])
+    assert server.seen[0].metadata["authorization"] == "Bearer k"
+
+
+def test_info_fails_with_one_line_when_nothing_answers(capsys):
+    assert main(["info", "--target", "localhost:1"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("qwire info: nothing answers at localhost:1")
+    assert err.count("\n") == 1
+
+
+def test_info_refuses_an_http_address(capsys):
+    assert main(["info", "--target", "http://localhost:8000"]) == 2
+    assert "speaks gRPC" in capsys.readouterr().err
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"qwire {qwire.__version__}\n"
+
+
+@pytest.mark.parametrize("args", [["--help"], ["info", "--help"]])
+def test_help_has_an_example(args, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 0
+    assert "example: qwire" in capsys.readouterr().out
+
+
+def test_no_verb_is_wrong_usage(capsys):
+    assert main([]) == 2
+    assert "serve" in capsys.readouterr().out
+
+
+def test_serve_without_the_servers_packages_says_how_to_get_them(tmp_path):
+    """`-S -I` hides site-packages, and with them torch, and the server itself."""
+    package = tmp_path / "qwire_server"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "main.py").write_text("import a_package_that_is_not_installed")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from qwire.cli import main; "
+    ran = subprocess.run(
+        [sys.executable, "-c", code + "sys.exit(main(['serve', '--help']))"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert ran.stderr == 'pip install "qwire[server]"\n'
+
+
+def test_serve_passes_everything_on(tmp_path):
+    package = tmp_path / "qwire_server"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "main.py").write_text("def main(argv):\n    print(argv)\n    return 7\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from qwire.cli import main; "
+    ran = subprocess.run(
+        [sys.executable, "-c", code + "sys.exit(main(['serve', '--help', '--x', '1']))"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (7, "['--help', '--x', '1']\n")
+
+
+def test_python_m_qwire_is_the_command():
+    ran = subprocess.run(
+        [sys.executable, "-m", "qwire", "--version"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.startswith("qwire ")
+
+
+def test_the_plain_bar_rewrites_one_line(capsys):
+    bar = PlainBar(3)
+    bar.update(1)
+    bar.update(2)
+    bar.close()
+    assert capsys.readouterr().err == "\r1/3 texts\r3/3 texts\n"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tqdm") is None, reason="tqdm is optional")
+def test_a_bar_is_shown_on_stderr(client, capsys):
+    client.embed(["a"] * 100, show_progress=True)
+    assert "100/100" in capsys.readouterr().err

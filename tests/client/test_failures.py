@@ -1,0 +1,337 @@
+"""What goes wrong on the way, what is tried again, and what the error says."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+import qwire
+from qwire.v1 import embedding_pb2 as pb
+from support.fake_server import UNAVAILABLE, FakeServer, Refusal, unit_vectors
+
+STATUS_OF_CODE = {
+    "INVALID_REQUEST": grpc.StatusCode.INVALID_ARGUMENT,
+    "INVALID_DIMENSIONS": grpc.StatusCode.INVALID_ARGUMENT,
+    "TEXT_TOO_LARGE": grpc.StatusCode.INVALID_ARGUMENT,
+    "TEXT_TOO_LONG": grpc.StatusCode.INVALID_ARGUMENT,
+    "REQUEST_TOO_LARGE": grpc.StatusCode.INVALID_ARGUMENT,
+    "MODEL_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "FINGERPRINT_MISMATCH": grpc.StatusCode.FAILED_PRECONDITION,
+    "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "DEADLINE_EXCEEDED": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "NOT_FINITE": grpc.StatusCode.INTERNAL,
+    "MODEL_FAILED": grpc.StatusCode.INTERNAL,
+    "UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
+    "INTERNAL": grpc.StatusCode.INTERNAL,
+}
+ERROR_OF_CODE = {
+    "INVALID_REQUEST": qwire.InvalidRequestError,
+    "INVALID_DIMENSIONS": qwire.InvalidDimensionsError,
+    "TEXT_TOO_LARGE": qwire.TextTooLargeError,
+    "TEXT_TOO_LONG": qwire.TextTooLongError,
+    "REQUEST_TOO_LARGE": qwire.RequestTooLargeError,
+    "MODEL_NOT_FOUND": qwire.ModelNotFoundError,
+    "FINGERPRINT_MISMATCH": qwire.FingerprintMismatchError,
+    "OVERLOADED": qwire.OverloadedError,
+    "DEADLINE_EXCEEDED": qwire.DeadlineExceededError,
+    "NOT_FINITE": qwire.ModelFailedError,
+    "MODEL_FAILED": qwire.ModelFailedError,
+    "UNAVAILABLE": qwire.ConnectionFailedError,
+    "INTERNAL": qwire.ServerError,
+}
+
+
+def test_every_code_of_the_contract_has_its_error():
+    assert set(ERROR_OF_CODE) == set(pb.ErrorCode.keys()) - {"ERROR_CODE_UNSPECIFIED"}
+
+
+@pytest.mark.parametrize("code", ERROR_OF_CODE)
+def test_a_code_becomes_its_error_with_everything_on_it(server, connect, code):
+    client = connect(server.target, max_attempts=1)
+    server.refusals["Embed"].append(
+        Refusal(STATUS_OF_CODE[code], code, "because", index=0, retry_after_ms=1500)
+    )
+    with pytest.raises(qwire.QwireError, match="because") as caught:
+        client.embed(["a"])
+    error = caught.value
+    assert type(error) is ERROR_OF_CODE[code]
+    assert (error.code, error.index, error.retry_after) == (code, 0, 1.5)
+    assert error.target == server.target
+    assert error.target in str(error)
+    assert error.request_id == "from-server"
+    assert isinstance(error.__cause__, grpc.RpcError)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("UNAUTHENTICATED", qwire.UnauthenticatedError),
+        ("PERMISSION_DENIED", qwire.PermissionDeniedError),
+        ("INVALID_ARGUMENT", qwire.InvalidRequestError),
+        ("UNIMPLEMENTED", qwire.ServerError),
+        ("INTERNAL", qwire.ServerError),
+        ("UNKNOWN", qwire.ServerError),
+        ("RESOURCE_EXHAUSTED", qwire.OverloadedError),
+    ],
+)
+def test_a_status_without_a_code_is_mapped_and_not_retried(server, client, status, error):
+    server.refusals["Embed"].append(Refusal(grpc.StatusCode[status]))
+    with pytest.raises(error) as caught:
+        client.embed(["a"])
+    assert caught.value.code == status
+    assert caught.value.request_id == server.seen[0].metadata["x-request-id"]
+    assert server.count("Embed") == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        UNAVAILABLE,
+        Refusal(grpc.StatusCode.UNAVAILABLE),
+        Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
+        Refusal(grpc.StatusCode.INTERNAL, message="Received RST_STREAM with error code 2"),
+        Refusal(grpc.StatusCode.INTERNAL, message="Internal error from Core"),
+        Refusal(grpc.StatusCode.UNKNOWN, message="Stream removed"),
+    ],
+)
+def test_what_may_heal_is_tried_again_under_one_request_id(server, client, refusal):
+    server.refusals["Embed"].extend([refusal] * 2)
+    assert client.embed(["a"]).shape == (1, 16)
+    assert server.count("Embed") == 3
+    assert len({seen.metadata["x-request-id"] for seen in server.seen}) == 1
+
+
+@pytest.mark.parametrize("code", sorted(set(STATUS_OF_CODE) - {"OVERLOADED", "UNAVAILABLE"}))
+def test_what_cannot_heal_is_not_tried_again(server, client, code):
+    server.refusals["Embed"].append(Refusal(STATUS_OF_CODE[code], code))
+    with pytest.raises(ERROR_OF_CODE[code]):
+        client.embed(["a"])
+    assert server.count("Embed") == 1
+
+
+def test_describe_and_count_tokens_are_tried_again(server, client):
+    server.refusals["Describe"].append(UNAVAILABLE)
+    server.refusals["CountTokens"].append(UNAVAILABLE)
+    assert client.describe().model
+    assert client.count_tokens(["abc"]).tokens.tolist() == [3]
+
+
+@pytest.mark.parametrize("pushback", [True, False])
+def test_the_servers_hint_is_waited_for(server, client, pushback):
+    server.refusals["Embed"].append(
+        Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "OVERLOADED",
+            retry_after_ms=300,
+            pushback=pushback,
+        )
+    )
+    start = time.monotonic()
+    client.embed(["a"])
+    assert time.monotonic() - start >= 0.3
+    assert server.count("Embed") == 2
+
+
+def test_a_hint_beyond_the_deadline_is_told_at_once(server, client):
+    server.refusals["Embed"].append(
+        Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after_ms=60_000)
+    )
+    start = time.monotonic()
+    with pytest.raises(qwire.OverloadedError) as caught:
+        client.embed(["a"])
+    assert caught.value.retry_after == 60
+    assert time.monotonic() - start < 5
+
+
+def test_a_server_that_was_reached_is_tried_until_the_deadline(server, connect):
+    client = connect(server.target, max_attempts=2, timeout=1)
+    server.refusals["Embed"].extend([UNAVAILABLE] * 1000)
+    start = time.monotonic()
+    with pytest.raises(qwire.ConnectionFailedError, match="the model is loading"):
+        client.embed(["a"])
+    assert time.monotonic() - start < 3
+    assert server.count("Embed") > 2
+
+
+def test_one_attempt_is_one_attempt(server, connect):
+    client = connect(server.target, max_attempts=1)
+    client.embed(["a"])
+    server.refusals["Embed"].append(UNAVAILABLE)
+    with pytest.raises(qwire.ConnectionFailedError):
+        client.embed(["a"])
+    assert server.count("Embed") == 2
+
+
+def test_a_call_rides_over_a_restart(connect):
+    with FakeServer() as first:
+        port = first.port
+        client = connect(first.target, timeout=15)
+        client.embed(["a"])
+    restarted = FakeServer(port)
+    timer = threading.Timer(0.3, restarted.__enter__)
+    timer.start()
+    try:
+        assert client.embed(["b"]).shape == (1, 16)
+    finally:
+        timer.join()
+        restarted.__exit__()
+
+
+def test_parts_are_tried_again_one_by_one(server, client):
+    server.refusals["Embed"].extend([UNAVAILABLE] * 3)
+    texts = [str(number) for number in range(300)]
+    assert (client.embed(texts).vectors == unit_vectors(texts, 16)).all()
+    assert server.count("Embed") == 5 + 3
+
+
+def test_a_late_answer_is_a_deadline_error(server, client):
+    gate = server.hold("slow")
+    with pytest.raises(qwire.DeadlineExceededError, match=r"within 0\.3 s") as caught:
+        client.embed(["slow"], timeout=0.3)
+    assert isinstance(caught.value, TimeoutError)
+    assert gate.cancelled.wait(5)
+
+
+def test_a_dead_port_fails_within_a_second_with_a_sentence(connect):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        target = f"localhost:{free.getsockname()[1]}"
+    client = connect(target)
+    start = time.monotonic()
+    with pytest.raises(qwire.ConnectionFailedError) as caught:
+        client.embed(["a"])
+    assert time.monotonic() - start < 1.5
+    assert f"nothing answers at {target}: start one with `qwire serve`" in str(caught.value)
+    assert "QWIRE_TARGET" in str(caught.value)
+    assert isinstance(caught.value, ConnectionError)
+    assert client.healthy() is False
+
+
+class _Web(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def parse_request(self):
+        self.requestline, self.request_version, self.command = "", "HTTP/1.1", "PRI"
+        self.close_connection = True
+        self.send_error(400)
+        return False
+
+    def log_message(self, *args):
+        pass
+
+
+def test_an_http_port_is_recognised(connect):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web) as web:
+        threading.Thread(target=web.serve_forever).start()
+        try:
+            client = connect(f"localhost:{web.server_port}")
+            with pytest.raises(
+                qwire.ConnectionFailedError, match=r"looks like an HTTP port.*50051"
+            ):
+                client.embed(["a"])
+        finally:
+            web.shutdown()
+
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("as_path", [True, False])
+def test_tls_with_a_private_certificate(connect, as_path):
+    key, certificate = HERE / "localhost.key", HERE / "localhost.crt"
+    with FakeServer(tls=(key.read_bytes(), certificate.read_bytes())) as server:
+        ca_cert = str(certificate) if as_path else certificate.read_bytes()
+        client = connect(f"grpcs://{server.target}", ca_cert=ca_cert, server_name="qwire-test")
+        assert client.embed(["a"]).shape == (1, 16)
+
+
+def test_tls_with_an_unknown_certificate_is_explained(connect):
+    key, certificate = HERE / "localhost.key", HERE / "localhost.crt"
+    with FakeServer(tls=(key.read_bytes(), certificate.read_bytes())) as server:
+        client = connect(f"grpcs://{server.target}", server_name="qwire-test")
+        with pytest.raises(qwire.ConnectionFailedError, match="give ca_cert"):
+            client.embed(["a"])
+
+
+def test_no_tls_to_a_server_that_has_it_is_explained(connect):
+    key, certificate = HERE / "localhost.key", HERE / "localhost.crt"
+    with (
+        FakeServer(tls=(key.read_bytes(), certificate.read_bytes())) as server,
+        pytest.raises(qwire.ConnectionFailedError, match="use grpcs://"),
+    ):
+        connect(server.target).embed(["a"])
+
+
+def test_tls_to_a_server_without_it_is_explained(server, connect):
+    client = connect(f"grpcs://{server.target}")
+    with pytest.raises(qwire.ConnectionFailedError, match="TLS handshake"):
+        client.embed(["a"])
+
+
+def test_a_host_that_does_not_exist_is_explained(connect):
+    client = connect("no-such-host.invalid")
+    with pytest.raises(qwire.ConnectionFailedError, match="cannot be found"):
+        client.embed(["a"])
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_this_machine(server, connect, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert connect(server.target).embed(["a"]).shape == (1, 16)
+
+
+def test_a_proxy_is_named_when_the_call_through_it_fails(connect, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    client = connect("qwire.example:50051")
+    with pytest.raises(qwire.ConnectionFailedError, match=r"\$http_proxy"):
+        client.embed(["a"])
+
+
+def test_a_reply_over_the_clients_limit_is_no_overload(server, connect):
+    client = connect(server.target, channel_options=[("grpc.max_receive_message_length", 1000)])
+    with pytest.raises(qwire.RequestTooLargeError, match="smaller batch_size"):
+        client.embed(["a"] * 64)
+    assert server.count("Embed") == 1
+
+
+def test_a_trailer_that_cannot_be_read_is_left_out(server, client):
+    refusal = Refusal(grpc.StatusCode.INTERNAL, "INTERNAL")
+    refusal.trailers = lambda: (
+        ("qwire-error-code", "INTERNAL"),
+        ("grpc-status-details-bin", b"\xff\xff"),
+    )
+    server.refusals["Embed"].append(refusal)
+    with pytest.raises(qwire.ServerError) as caught:
+        client.embed(["a"])
+    assert caught.value.index is None
+
+
+def test_a_closed_client_says_so(client):
+    client.embed(["a"])
+    client.close()
+    client.close()
+    for call in (client.embed, client.embed_documents, client.count_tokens):
+        with pytest.raises(qwire.ClosedError, match="closed"):
+            call(["a"])
+    with pytest.raises(qwire.ClosedError):
+        client.healthy()
+    with pytest.raises(qwire.ClosedError):
+        list(client.embed_stream(["a"]))
+    assert "closed" in repr(client)
+
+
+def test_a_server_that_went_away_is_unhealthy_at_once(connect):
+    with FakeServer() as server:
+        client = connect(server.target)
+        assert client.healthy() is True
+    start = time.monotonic()
+    assert client.healthy() is False
+    assert time.monotonic() - start < 2

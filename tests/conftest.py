@@ -1,0 +1,104 @@
+"""Real servers as processes of their own, one of each kind for the whole session."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# Loading torch and a model takes about 7 s on an idle machine, and test machines are not idle.
+_START_SECONDS = 90
+# In one process, because importing torch is most of the work. `--model` comes first.
+_BUILD_AND_SERVE = """
+import pathlib, runpy, sys
+from support.models import tiny_qwen3
+tiny_qwen3(pathlib.Path(sys.argv[2]))
+runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
+"""
+_SERVERS = {"demo_server", "qwen_server"}
+
+
+@pytest.fixture(scope="session")
+def demo_server() -> Iterator[str]:
+    """Address of a server with the demo model: English, 384 values, 256 tokens, no prompts."""
+    with _server_process("demo") as target:
+        yield target
+
+
+@pytest.fixture(scope="session")
+def qwen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server with a small random Qwen3: its template, 64 values, 512 tokens."""
+    folder = tmp_path_factory.mktemp("served") / "tiny-qwen3"
+    with _server_process(str(folder), ["-c", _BUILD_AND_SERVE]) as target:
+        yield target
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that may have to start a server the time for it."""
+    for item in items:
+        if _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(_START_SECONDS + 20), append=False)
+
+
+@contextmanager
+def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[str]:
+    """Start `qwire serve`, yield its gRPC address, stop it with SIGTERM, insist on status 0."""
+    command = [sys.executable, *program, "--model", model, "--grpc-port", "0"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
+    paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]
+    env["PYTHONPATH"] = os.pathsep.join(paths)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    log = _Log(process)
+    try:
+        yield log.grpc_address(_START_SECONDS)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, f"the server did not end well:\n{log}"
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+class _Log:
+    """What a server writes, read as it comes so that the pipe never fills."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._lines: list[str] = []
+        self._told = threading.Event()  # the address, or the end
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def grpc_address(self, seconds: float) -> str:
+        """The address in the line that announces readiness."""
+        self._told.wait(seconds)
+        for line in self._lines:
+            if " ready: " in line:
+                return line.partition(" on grpc ")[2].partition(" after ")[0].split()[0].rstrip(",")
+        raise AssertionError(f"the server is not ready after {seconds} s:\n{self}")
+
+    def close(self) -> None:
+        self._reader.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+    def __str__(self) -> str:
+        return "".join(self._lines)
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._lines.append(line)
+            if " ready: " in line:
+                self._told.set()
+        self._told.set()
