@@ -1,0 +1,92 @@
+"""Which device and dtype are chosen, and what its errors mean; CUDA's part on any machine."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from qwire_server.errors import StartError
+from qwire_server.model import device as devices
+from qwire_server.model.attention import attend_sdpa, attend_varlen
+from qwire_server.model.errors import DeviceLost, OutOfMemory
+from qwire_server.model.runner import _mapped_errors, choose_attention
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+def test_without_a_gpu_auto_is_the_cpu_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(devices, "_gpu_is_present", lambda: False)
+    assert devices.choose_device("auto") == CPU
+    assert not caplog.records
+
+
+def test_a_gpu_that_cannot_be_used_is_a_loud_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(devices, "_gpu_is_present", lambda: True)
+    assert devices.choose_device("auto") == CPU
+    assert caplog.records[0].levelno == logging.WARNING
+    assert "CANNOT BE USED" in caplog.text
+    assert "install a CUDA build" in caplog.text
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there_refuses_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(StartError, match=r"--device cuda:1: .*without CUDA"):
+        devices.choose_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "attend"),
+    [
+        ((7, 5), torch.float32, attend_sdpa),
+        ((8, 0), torch.bfloat16, attend_varlen),
+        ((9, 0), torch.bfloat16, attend_varlen),
+    ],
+)
+def test_bfloat16_goes_by_compute_capability(
+    monkeypatch: pytest.MonkeyPatch, capability, dtype, attend
+):
+    """`is_bf16_supported()` says yes below 8.0 too, by emulation."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert devices.choose_dtype("auto", CUDA) is dtype
+    assert choose_attention(CUDA, dtype) is attend
+
+
+def test_float32_on_a_new_gpu_goes_through_sdpa(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    assert choose_attention(CUDA, devices.choose_dtype("float32", CUDA)) is attend_sdpa
+
+
+def test_on_the_cpu_auto_is_float32():
+    assert devices.choose_dtype("auto", CPU) is torch.float32
+    assert choose_attention(CPU, torch.bfloat16) is attend_sdpa
+
+
+@pytest.mark.parametrize(
+    ("device", "raised", "meant"),
+    [
+        (CUDA, torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+        (CUDA, RuntimeError("CUDA error: device-side assert triggered\nmore"), DeviceLost),
+        (
+            CPU,
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            OutOfMemory,
+        ),
+        (CPU, MemoryError(), OutOfMemory),
+        (CPU, RuntimeError("shapes do not match"), RuntimeError),
+        (CUDA, ValueError("a bug of ours"), ValueError),
+    ],
+)
+def test_foreign_errors_are_told_apart_by_what_helps(device, raised, meant):
+    with pytest.raises(meant) as caught, _mapped_errors(device):
+        raise raised
+    assert type(caught.value) is meant
