@@ -5,7 +5,7 @@ PYTHON = python3
 VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire
 
-.PHONY: help demo set-up test test-all lint format proto clean
+.PHONY: help demo set-up test test-all lint format bench proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,10 +27,14 @@ lint: set-up ## ruff, its formatter and mypy, changing nothing
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy $(PACKAGES)
+	$(VENV) -m mypy tests/typing/api.py
 
 format: set-up ## fix what ruff can fix, and format
 	$(VENV) -m ruff check --fix .
 	$(VENV) -m ruff format .
+
+bench: set-up ## measure on this machine, under five minutes; writes benchmarks/results
+	@$(VENV) -m benchmarks
 
 proto: ## regenerate the gRPC stubs from proto/ (needs Python 3.10 to 3.12)
 	@$(PYTHON) scripts/proto.py

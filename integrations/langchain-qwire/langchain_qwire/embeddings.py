@@ -92,15 +92,15 @@ class QwireEmbeddings(BaseModel, Embeddings):
         hide_input_in_errors=True,  # it may be the key
     )
 
-    model: str | None = Field(None, validation_alias=AliasChoices("model", "model_name"))
+    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
     target: str = Field(
         default_factory=lambda: os.environ.get("QWIRE_TARGET") or DEFAULT_TARGET,
         validation_alias=AliasChoices("target", "base_url"),
     )
-    dimensions: int | None = Field(None, ge=1)
+    dimensions: int | None = Field(default=None, ge=1)
     query_instruction: str | None = None
     document_instruction: str | None = Field(
-        None, validation_alias=AliasChoices("document_instruction", "text_instruction")
+        default=None, validation_alias=AliasChoices("document_instruction", "text_instruction")
     )
     normalize: bool = True
     truncate: Truncate = "end"
@@ -111,25 +111,29 @@ class QwireEmbeddings(BaseModel, Embeddings):
     )
     tls: bool | None = None
     ca_cert: str | None = None
-    client_cert: str | None = Field(None, repr=False, exclude=True)
-    client_key: str | None = Field(None, repr=False, exclude=True)
+    client_cert: str | None = Field(default=None, repr=False, exclude=True)
+    client_key: str | None = Field(default=None, repr=False, exclude=True)
     server_name: str | None = None
     metadata: dict[str, str] | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("metadata", "default_headers"),
         repr=False,  # headers may be secrets
         exclude=True,
     )
-    timeout: float = Field(60.0, validation_alias=AliasChoices("timeout", "request_timeout"))
+    timeout: float = Field(
+        default=60.0, validation_alias=AliasChoices("timeout", "request_timeout")
+    )
     max_attempts: int = 4
     max_concurrency: int = 4
     batch_size: int | None = Field(
-        None, ge=1, validation_alias=AliasChoices("batch_size", "chunk_size")
+        default=None, ge=1, validation_alias=AliasChoices("batch_size", "chunk_size")
     )
     show_progress: bool = Field(
         default=False, validation_alias=AliasChoices("show_progress", "show_progress_bar")
     )
-    on_usage: Callable[[qwire.Embeddings], object] | None = Field(None, repr=False, exclude=True)
+    on_usage: Callable[[qwire.Embeddings], object] | None = Field(
+        default=None, repr=False, exclude=True
+    )
 
     _made: Clients | None = PrivateAttr(default=None)
     _told_unknown: bool = PrivateAttr(default=False)

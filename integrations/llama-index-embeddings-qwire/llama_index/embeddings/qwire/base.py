@@ -80,22 +80,22 @@ class QwireEmbedding(BaseEmbedding):
     model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
     model_name: Annotated[str, BeforeValidator(lambda name: name or "")] = Field(
-        "", validation_alias=AliasChoices("model_name", "model")
+        default="", validation_alias=AliasChoices("model_name", "model")
     )
     target: str = Field(
         default_factory=lambda: os.environ.get("QWIRE_TARGET") or DEFAULT_TARGET,
         validation_alias=AliasChoices("target", "base_url"),
     )
-    dimensions: int | None = Field(None, ge=1)
+    dimensions: int | None = Field(default=None, ge=1)
     query_instruction: str | None = None
     text_instruction: str | None = Field(
-        None, validation_alias=AliasChoices("text_instruction", "document_instruction")
+        default=None, validation_alias=AliasChoices("text_instruction", "document_instruction")
     )
     normalize: bool = True
     truncate: Truncate = "end"
     expected_fingerprint: str | None = None
     # A slice is one progress step; inside it the client has several requests in flight.
-    embed_batch_size: int = Field(256, gt=0, le=2048)
+    embed_batch_size: int = Field(default=256, gt=0, le=2048)
     embeddings_cache: Annotated[Any, BeforeValidator(guard)] = None
 
     api_key: SecretStr | None = Field(
@@ -103,16 +103,18 @@ class QwireEmbedding(BaseEmbedding):
     )
     tls: bool | None = None
     ca_cert: str | None = None
-    client_cert: str | None = Field(None, repr=False, exclude=True)
-    client_key: str | None = Field(None, repr=False, exclude=True)
+    client_cert: str | None = Field(default=None, repr=False, exclude=True)
+    client_key: str | None = Field(default=None, repr=False, exclude=True)
     server_name: str | None = None
     metadata: dict[str, str] | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("metadata", "default_headers"),
         repr=False,  # headers may be secrets
         exclude=True,
     )
-    timeout: float = Field(60.0, validation_alias=AliasChoices("timeout", "request_timeout"))
+    timeout: float = Field(
+        default=60.0, validation_alias=AliasChoices("timeout", "request_timeout")
+    )
     max_attempts: int = 4
     max_concurrency: int = 4
 
