@@ -3,7 +3,7 @@
 
 PYTHON = python3
 VENV = .venv/bin/python
-PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire
+PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire -p benchmarks
 
 .PHONY: help demo set-up test test-all lint format bench proto clean
 

@@ -277,6 +277,8 @@ class AsyncClient:
                 continue
             self._links.pop((pid, loop), None)
             if loop is here:
+                for call in list(link.calls):
+                    call.cancel()  # grpcio 1.60 waits for open streams instead
                 await link.channel.close()
             elif loop.is_running():  # in another thread
                 asyncio.run_coroutine_threadsafe(link.channel.close(), loop)

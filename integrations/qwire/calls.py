@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from qwire.config import call_metadata
 from qwire.errors import QwireError
-from qwire.failures import read_failure
+from qwire.failures import Failure, read_failure
 from qwire.interrupt import uninterrupted
 from qwire.state import Try, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from qwire.channels import Link, Method
     from qwire.jobs import Request
     from qwire.state import State
+
+
+# How much later than its deadline a call may end before gRPC is not believed any more.
+_GRACE_SECONDS = 1.0
 
 
 def call_all(
@@ -51,9 +55,9 @@ def call_all(
         max_attempts: see `retry.delay_before_retry`.
     """
     todo = iter(requests)
-    answers: queue.SimpleQueue[tuple[Try, Any]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pausing: list[tuple[float, int, Try]] = []  # a heap by time
-    flying: set[Any] = set()
+    flying: dict[Any, Try] = {}
     order = itertools.count()
 
     def send(attempt: Try) -> None:
@@ -63,9 +67,9 @@ def call_all(
         start = link.unary(method).future
         with uninterrupted():
             call = start(attempt.request.message, timeout=attempt.seconds_left(), metadata=metadata)
-            flying.add(call)
+            flying[call] = attempt
             link.calls.add(call)
-            call.add_done_callback(lambda done: answers.put((attempt, done)))
+            call.add_done_callback(answers.put)
 
     try:
         while True:
@@ -76,11 +80,11 @@ def call_all(
                 send(heapq.heappop(pausing)[2])
             if not flying and not pausing:
                 return
-            answer = _next_answer(answers, pausing)
-            if answer is None:
+            call = _next_answer(answers, _wake_at(flying.values(), pausing))
+            if call is None:
+                _check_overdue(state, flying.values())
                 continue
-            attempt, call = answer
-            flying.discard(call)
+            attempt = flying.pop(call)
             link.calls.discard(call)
             delay = _settle(state, attempt, call, on_reply)
             if delay is not None:
@@ -92,15 +96,26 @@ def call_all(
                 call.cancel()
 
 
-def _next_answer(
-    answers: queue.SimpleQueue[tuple[Try, Any]], pausing: list[tuple[float, int, Try]]
-) -> tuple[Try, Any] | None:
-    """Wait for a call to end; None once the first pause is over."""
-    wait = max(0.0, pausing[0][0] - time.monotonic()) if pausing else None
+def _wake_at(flying: Collection[Try], pausing: list[tuple[float, int, Try]]) -> float:
+    """When to look up from waiting: the next pause is over, or gRPC missed a deadline."""
+    times = [attempt.started + attempt.timeout + _GRACE_SECONDS for attempt in flying]
+    return min([*times, pausing[0][0]] if pausing else times)
+
+
+def _next_answer(answers: queue.SimpleQueue[Any], until: float) -> Any:
+    """Wait for a call to end; None if none does until then."""
     try:
-        return answers.get(timeout=wait)
+        return answers.get(timeout=max(0.0, until - time.monotonic()))
     except queue.Empty:
         return None
+
+
+def _check_overdue(state: State, flying: Collection[Try]) -> None:
+    """Keep the deadline where gRPC does not: its clock may have stopped in a forked child."""
+    for attempt in flying:
+        if time.monotonic() >= attempt.started + attempt.timeout + _GRACE_SECONDS:
+            details = "gRPC did not keep the deadline; was this process forked during a call?"
+            raise attempt.error(Failure("DEADLINE_EXCEEDED", details=details), state)
 
 
 def _settle(

@@ -91,7 +91,8 @@ class Failure:
 
 def read_failure(end: RpcEnd) -> Failure:
     """Read status, trailers and details of a call that did not succeed."""
-    trailers = dict(end.trailing_metadata() or ())
+    # Not dict(metadata): grpc.aio's of before 1.66 claims to be a mapping and fails as one.
+    trailers = dict(tuple(end.trailing_metadata() or ()))
     code = trailers.get("qwire-error-code")
     detail = _read_detail(trailers.get("grpc-status-details-bin"))
     pushback = str(trailers.get("grpc-retry-pushback-ms"))

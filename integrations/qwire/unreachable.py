@@ -27,7 +27,7 @@ def why_unreachable(details: str, address: Address) -> str:
     target = address.target
     refused = "Connection refused" in details
     listener = _local_listener(address) if refused else None
-    if "resolv" in details.lower():
+    if "resol" in details.lower():
         return (
             f"the host of {target} cannot be found: check target/QWIRE_TARGET"
             f"{_proxy_hint(address)} ({details})"

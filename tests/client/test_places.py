@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import multiprocessing
 import os
@@ -139,8 +140,7 @@ def test_a_call_in_flight_shows_in_the_repr(server):
     with qwire.Client(server.target) as client:
         thread = threading.Thread(target=client.embed, args=(["slow"],))
         thread.start()
-        gate.arrived.wait(5)
-        assert "in_flight=1" in repr(client)
+        wait_until(lambda: "in_flight=1" in repr(client))
         gate.open()
         thread.join()
         assert "in_flight=0" in repr(client)
@@ -267,12 +267,17 @@ def test_a_fork_with_a_call_in_flight_ends_in_time(server):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         process.stdout.readline()
         assert gate.arrived.wait(5)
         process.stdin.write("\n")
         process.stdin.flush()
-        assert process.wait(12) in {0, 3}
+        try:
+            assert process.wait(12) in {0, 3}
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its child too
     gate.open()
 
 

@@ -132,7 +132,7 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer):
         return self
 
     def __exit__(self, *exc_info):
-        self._run(self._server.stop(0))
+        self._run(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -174,6 +174,13 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer):
             credentials = grpc.ssl_server_credentials([self._tls])
             self._port = self._server.add_secure_port(address, credentials)
         await self._server.start()
+
+    async def _stop(self):
+        await self._server.stop(0)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:  # handlers whose callers are gone
+            task.cancel()
+        await asyncio.wait(others, timeout=1) if others else None
 
     async def _check(self, request, context):
         return b"\x08\x01" if self.serving else b"\x08\x02"

@@ -11,6 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from qwire_server.engine.backlog import Backlog, Entry, Item
 from qwire_server.engine.batch import run_batch
 from qwire_server.engine.observer import BatchRecord
@@ -20,7 +22,6 @@ from qwire_server.model.errors import DeviceLost
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from qwire_server.engine.observer import Observer
@@ -94,7 +95,7 @@ class Engine:
         the device for everybody.
         """
         entry = Entry(work)
-        refused = [_bad_id(i) for i, ids in enumerate(work.token_ids) if not self._valid(ids)]
+        refused = self._refused(work.token_ids)
         bad = {failure.index for failure in refused}
         items = [Item(entry, i, ids) for i, ids in enumerate(work.token_ids) if i not in bad]
         entry.unanswered = len(items)
@@ -122,8 +123,15 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
+    def _refused(self, token_ids: list[TokenIds]) -> list[Failure]:
+        """Texts that the model must not see. One look at all of them; they are hardly ever bad."""
+        if all(map(len, token_ids)) and self._valid(np.concatenate(token_ids)):
+            return []
+        bad = (i for i, ids in enumerate(token_ids) if not len(ids) or not self._valid(ids))
+        return [_bad_id(i) for i in bad]
+
     def _valid(self, ids: TokenIds) -> bool:
-        return bool(len(ids)) and int(ids.min()) >= 0 and int(ids.max()) < self._runner.vocab_size
+        return int(ids.min()) >= 0 and int(ids.max()) < self._runner.vocab_size
 
     def _work(self) -> None:
         """The worker thread; its own death is an answer too."""

@@ -53,9 +53,11 @@ class LogObserver:
 
     def batch(self, record: BatchRecord) -> None:
         """Log one batch."""
-        _LOG.debug("batch", extra={"record": asdict(record)})
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _LOG.debug("batch", extra={"record": asdict(record)})
 
     def request(self, record: RequestRecord) -> None:
         """Log one request."""
         level = logging.DEBUG if record.code == "OK" else logging.INFO
-        _LOG.log(level, "request", extra={"record": asdict(record)})
+        if _LOG.isEnabledFor(level):
+            _LOG.log(level, "request", extra={"record": asdict(record)})

@@ -1,0 +1,78 @@
+"""A model with the true shape of Qwen3-Embedding-0.6B, cut to a few layers, with random weights.
+
+Its speed is that of as many true layers. Its vectors mean nothing; the embedding table is small.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import Qwen3Config, Qwen3Model
+
+from benchmarks.sizes import SEED
+from benchmarks.tokenizer import END, QUERY_PROMPT, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HIDDEN = 1024
+_MAX_TOKENS = 32768
+_SHAPE: dict[str, Any] = {
+    "hidden_size": _HIDDEN,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 3072,
+    "max_position_embeddings": _MAX_TOKENS,
+    "rope_theta": 1_000_000,
+    "tie_word_embeddings": True,
+}
+
+
+def qwen3_shaped(folder: Path, layers: int) -> Path:
+    """Write the model in the layout that `qwire serve` and sentence-transformers read."""
+    tokenizer = train()
+    entries = tokenizer.get_vocab_size()
+    config = Qwen3Config(vocab_size=entries, num_hidden_layers=layers, **_SHAPE)
+    torch.manual_seed(SEED)
+    model = Qwen3Model(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:  # the norms keep their ones
+                parameter.normal_(0, 0.02)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for name, content in _layout().items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+    return folder
+
+
+def _layout() -> dict[str, Any]:
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    return {
+        "modules.json": [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(kinds)
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": _HIDDEN,
+            "pooling_mode_cls_token": False,
+            "pooling_mode_mean_tokens": False,
+            "pooling_mode_lasttoken": True,
+            "include_prompt": True,
+        },
+        "config_sentence_transformers.json": {
+            "prompts": {"query": QUERY_PROMPT, "document": ""},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": END,
+            "pad_token": END,
+            "model_max_length": _MAX_TOKENS,
+        },
+    }

@@ -1,0 +1,70 @@
+"""The benchmarks run, and their tables say what was measured. No figure is tested here."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, timeout: float) -> str:
+    """Run from the root, as `make bench` does; what was printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def bench(folder: Path, *parts: str, timeout: float) -> tuple[dict, str]:
+    """The result in JSON, and the table that was printed."""
+    arguments = ["--quick", "--only", *parts, "--out", str(folder)]
+    printed = run("benchmarks", *arguments, timeout=timeout)
+    (path,) = folder.glob("*-quick.json")
+    return json.loads(path.read_text("utf-8")), printed
+
+
+@pytest.mark.timeout(90)
+def test_the_parts_without_a_model(tmp_path: Path):
+    """A real server around a free model, a long stream, the formats; and the table made again."""
+    result, printed = bench(tmp_path, "free", "formats", timeout=80)
+    assert set(result["free"]["texts_per_second"]) == set(result["words"]["free"])
+    assert set(result["formats"]["formats"]) == set(result["words"]["formats"])
+    assert result["free"]["long_stream"]["memory_mb_growth"]["server"] < 50
+    assert result["formats"]["formats"]["float32"]["smallest_cosine"] == 1
+    (path,) = tmp_path.glob("*.json")
+    assert run("benchmarks.table", str(path), timeout=10) in printed
+    assert "mean nothing" in printed, "figures of quick sizes are no figures"
+
+
+@pytest.mark.timeout(90)
+def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
+    """It may be published."""
+    bench(tmp_path, "formats", timeout=80)
+    (path,) = tmp_path.glob("*.json")
+    text = path.read_text("utf-8")
+    assert str(ROOT) not in text
+    assert f'"{socket.gethostname()}"' not in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_all_ways_give_the_same_vectors(tmp_path: Path):
+    """Both models: ways that disagree with the bare forward must not be compared with it."""
+    result, printed = bench(tmp_path, "demo", "shaped", timeout=290)
+    assert set(result["models"]) == {"demo", "shaped"}
+    for model in result["models"].values():
+        assert set(model["texts_per_second"]) == set(result["words"]["models"])
+        assert min(model["smallest_cosine_to_bare"].values()) > 0.99999
+        assert model["title"] in printed
