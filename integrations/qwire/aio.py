@@ -26,6 +26,7 @@ from qwire.errors import ClosedError, QwireError
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
 from qwire.options import check_count, check_timeout, embed_options
+from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
 from qwire.split import as_query
 from qwire.state import State
@@ -59,6 +60,7 @@ class AsyncClient:
         api_key: str | Callable[[], str] | None = None,
         timeout: float = 60.0,
         max_attempts: int = 4,
+        reconnect_seconds: float = RECONNECT_SECONDS,
         max_concurrency: int = 4,
         batch_size: int | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -79,6 +81,7 @@ class AsyncClient:
                 api_key=api_key,
                 timeout=timeout,
                 max_attempts=max_attempts,
+                reconnect_seconds=reconnect_seconds,
                 max_concurrency=max_concurrency,
                 batch_size=batch_size,
                 metadata=metadata,
@@ -232,6 +235,8 @@ class AsyncClient:
             ordered=ordered,
             chunk_size=check_count("chunk_size", chunk_size),
             window=check_count("window", window),
+            reconnect_seconds=self._state.config.reconnect_seconds,
+            max_attempts=self._state.config.max_attempts,
         )
         return drive(self._state, self._link, flow, texts)
 
@@ -308,11 +313,12 @@ class AsyncClient:
         target = self._state.config.address.target
         return f"<AsyncClient {target} in_flight={in_flight(mine)}{closed}>"
 
-    def _link(self) -> Link:
+    def _link(self, silent: Link | None = None) -> Link:
+        """This loop's channel; a new one if the old one is `silent`."""
         self._state.check_open()
         key = (os.getpid(), asyncio.get_running_loop())
         link = self._links.get(key)
-        if link is None:
+        if link is None or link is silent:
             self._drop_closed_loops()
             link = self._links[key] = Link(open_channel(self._state.config, grpc.aio))
         return link

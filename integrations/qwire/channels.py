@@ -108,6 +108,8 @@ def channel_options(config: Config) -> list[tuple[str, Any]]:
         # While a server restarts, gRPC fails calls at once between its own attempts to connect.
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 1000,
+        # Or a new channel would share the connection, dead or not, of an older one.
+        "grpc.use_local_subchannel_pool": 1,
     }
     if config.address.loopback:
         # A proxy in the environment would be asked for localhost too, and not find it.

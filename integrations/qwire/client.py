@@ -24,6 +24,7 @@ from qwire.errors import ClosedError, QwireError
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
 from qwire.options import check_count, check_timeout, embed_options
+from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
 from qwire.split import as_query
 from qwire.state import State
@@ -58,6 +59,8 @@ class Client:
             `timeout` times the number in flight at once, because they wait for each other.
         max_attempts: tries while nothing has ever answered at the target; a client that has reached
             it before tries again until the timeout. 1 never tries again.
+        reconnect_seconds: how long a stream tries to find a server again that it lost; each answer
+            starts it anew.
         max_concurrency: requests of one call in flight at once.
         batch_size: most texts a request; default 64, and never more than the server takes.
         metadata: headers for every call.
@@ -80,6 +83,7 @@ class Client:
         api_key: str | Callable[[], str] | None = None,
         timeout: float = 60.0,
         max_attempts: int = 4,
+        reconnect_seconds: float = RECONNECT_SECONDS,
         max_concurrency: int = 4,
         batch_size: int | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -100,6 +104,7 @@ class Client:
                 api_key=api_key,
                 timeout=timeout,
                 max_attempts=max_attempts,
+                reconnect_seconds=reconnect_seconds,
                 max_concurrency=max_concurrency,
                 batch_size=batch_size,
                 metadata=metadata,
@@ -258,6 +263,11 @@ class Client:
         The iterable is read as answers are taken, by the same thread; it may be infinite.
         Leaving the loop cancels what is in flight. A bad text is the `.error` of its item.
 
+        The stream outlives its server: after a restart, a drain, a broken connection or 30 s of
+        silence it connects again and sends what was not answered. Each text yields exactly one
+        item, though the server may embed it twice. A text that was in flight at three deaths of
+        the server is sent alone; if that one dies too, a ModelFailedError is the item's `.error`.
+
         Args:
             texts: texts, or pairs of any id and a text; ids may repeat.
             input_type: as in `embed`, like the next six.
@@ -273,7 +283,8 @@ class Client:
             window: most texts taken from the iterable and not handed out yet.
 
         Raises:
-            StreamLostError: the stream ended before all was answered; it says how far it came.
+            StreamLostError: no server came back in `reconnect_seconds`; it says how far it came.
+            FingerprintMismatchError: the server that came back has another model.
             QwireError: see `qwire.errors` for the rest.
             Exception: whatever the iterable raises, as it is.
         """
@@ -295,6 +306,8 @@ class Client:
             ordered=ordered,
             chunk_size=check_count("chunk_size", chunk_size),
             window=check_count("window", window),
+            reconnect_seconds=self._state.config.reconnect_seconds,
+            max_attempts=self._state.config.max_attempts,
         )
         return drive(self._state, self._link, flow, texts)
 
@@ -368,9 +381,13 @@ class Client:
         closed = " closed" if self._state.closed else ""
         return f"<Client {self._state.config.address.target} in_flight={in_flight(mine)}{closed}>"
 
-    def _link(self) -> Link:
+    def _link(self, silent: Link | None = None) -> Link:
+        """This process's channel; a new one if the old one is `silent`."""
         self._state.check_open()
         pid = os.getpid()
+        if silent is not None and self._links.get(pid) is silent:
+            # Not closed: other calls may be on it, and it goes with the last of them.
+            self._links.pop(pid, None)
         link = self._links.get(pid)
         if link is None:
             made = Link(open_channel(self._state.config, grpc))

@@ -24,6 +24,7 @@ class Config:
     api_key: str | Callable[[], str] | None = field(repr=False)
     timeout: float
     max_attempts: int
+    reconnect_seconds: float
     max_concurrency: int
     batch_size: int | None
     metadata: tuple[tuple[str, str], ...] = field(repr=False)
@@ -47,6 +48,7 @@ def configure(
     client_key: str | bytes | None,
     timeout: float,
     max_attempts: int,
+    reconnect_seconds: float,
     max_concurrency: int,
     batch_size: int | None,
     channel_options: Sequence[tuple[str, Any]],
@@ -82,6 +84,7 @@ def configure(
         client_key=client_key,
         timeout=check_timeout(timeout),
         max_attempts=check_count("max_attempts", max_attempts),
+        reconnect_seconds=check_timeout(reconnect_seconds, "reconnect_seconds"),
         max_concurrency=check_count("max_concurrency", max_concurrency),
         batch_size=None if batch_size is None else check_count("batch_size", batch_size),
         channel_options=tuple(channel_options),

@@ -2,7 +2,7 @@
 
 QwireError
 ├── ConnectionFailedError     also ConnectionError: nothing answers, or the connection went away
-│   └── StreamLostError       a stream ended before every text was answered
+│   └── StreamLostError       a stream lost its server, and none came back in time
 ├── DeadlineExceededError     also TimeoutError
 ├── InvalidRequestError       also ValueError: the same request would fail again
 │   ├── InvalidTextError      not a string, or a lone surrogate
@@ -15,7 +15,7 @@ QwireError
 ├── OverloadedError           try again after `retry_after` seconds
 ├── UnauthenticatedError
 ├── PermissionDeniedError
-├── ModelFailedError          the model gave NaN, or broke
+├── ModelFailedError          the model gave NaN, or broke, or took the server with it
 ├── ServerError               a fault of the server, or a reply that contradicts itself
 └── ClosedError               the client was closed
 """
@@ -68,7 +68,9 @@ class ConnectionFailedError(QwireError, ConnectionError):
 
 
 class StreamLostError(ConnectionFailedError):
-    """A stream ended before every text was answered.
+    """A stream lost its server, and none came back within the client's `reconnect_seconds`.
+
+    A client whose target never answered anything gives up after `max_attempts` tries instead.
 
     Attributes:
         answered: items that the iterator handed out. With `ordered` they are the first ones.
@@ -154,7 +156,7 @@ class PermissionDeniedError(QwireError):
 
 
 class ModelFailedError(QwireError):
-    """The model failed on this input."""
+    """The model failed on this input, or the input seems to bring the server down."""
 
     default_code = "MODEL_FAILED"
 

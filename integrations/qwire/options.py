@@ -70,7 +70,7 @@ def embed_options(
     return options
 
 
-def check_timeout(timeout: float) -> float:
+def check_timeout(timeout: float, name: str = "timeout") -> float:
     """Seconds, finite and more than zero: a call without a deadline can hang for ever.
 
     Raises:
@@ -78,7 +78,7 @@ def check_timeout(timeout: float) -> float:
     """
     if isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0:
         return float(timeout)
-    raise InvalidRequestError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    raise InvalidRequestError(f"{name} must be a number of seconds above 0, not {timeout!r}")
 
 
 def check_count(name: str, value: int) -> int:

@@ -48,10 +48,15 @@ def delay_before_retry(
         return None
     if not reached and attempt >= max_attempts:
         return None
-    ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, 10))
-    # Full jitter; after a hint it comes on top, so that all who were refused do not return at once.
-    delay = (failure.retry_after or 0.0) + draw() * ceiling
+    delay = jittered(attempt, failure.retry_after, draw)
     return delay if elapsed + delay < deadline else None
+
+
+def jittered(attempt: int, retry_after: float | None, draw: Callable[[], float]) -> float:
+    """Seconds to wait after so many tries."""
+    ceiling: float = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, 10))
+    # Full jitter; after a hint it comes on top, so that all who were refused do not return at once.
+    return (retry_after or 0.0) + draw() * ceiling
 
 
 def is_retryable(failure: Failure) -> bool:

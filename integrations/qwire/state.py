@@ -33,6 +33,31 @@ class State:
             raise ClosedError("this client was closed: make a new one")
 
 
+class Clock:
+    """Seconds that the client itself took: it stands while the caller's code runs.
+
+    So a loop that works an hour on an answer costs its stream neither patience nor budget.
+    """
+
+    def __init__(self) -> None:
+        self._away = 0.0
+        self._stopped: float | None = None
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        return (time.monotonic() if self._stopped is None else self._stopped) - self._away
+
+    def stop(self) -> None:
+        """The caller's code runs now."""
+        self._stopped = time.monotonic()
+
+    def go_on(self) -> None:
+        """The caller's code is back."""
+        if self._stopped is not None:
+            self._away += time.monotonic() - self._stopped
+            self._stopped = None
+
+
 @dataclass
 class Try:
     """One request on its way, however often it is sent."""

@@ -1,24 +1,30 @@
-"""A stream's state: what is on the wire, which answers wait, when it is over.
+"""A stream's state: what is on the wire, which answers wait, what a lost server still owes.
 
-Both clients drive one `Flow`: they `add` what the caller gives, send each `take_chunk`, `receive`
-replies, hand out each `next_item`. It does no I/O, knows no clock of its own and no gRPC.
+Both clients drive one `Flow`: they `add` what the caller gives, send each `take_chunk` (the first
+one after an `end` in a new call), `receive` replies, hand out each `next_item`. It does no I/O,
+knows no clock of its own and no gRPC.
 """
 
 from __future__ import annotations
 
+import random
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qwire.errors import QwireError, ServerError, StreamLostError
+from qwire.errors import ModelFailedError, QwireError, ServerError, StreamLostError
 from qwire.failures import Failure, text_error, to_error
+from qwire.outage import MAX_DEATHS, RECONNECT_SECONDS, SILENCE, Outage, is_death, may_reconnect
 from qwire.results import StreamItem, check_fingerprint, decode, read_rows
 from qwire.split import BYTES_PER_REQUEST, text_bytes
 from qwire.unreachable import why_unreachable
 from qwire.v1 import embedding_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwire.target import Address
 
 # The server says ALIVE every 10 s while work is in flight (the contract), so three are missing.
@@ -29,16 +35,18 @@ GOODBYE_SECONDS = 1.0
 _LEAVE = frozenset({pb.NOTICE_DRAINING, pb.NOTICE_RECONNECT})
 
 
-class _Sent(NamedTuple):
+@dataclass(slots=True)
+class _Sent:
     """A text that waits for its answer: the caller's id, the text, its bytes."""
 
     id: Any
     text: str
     size: int
+    deaths: int = 0  # of servers that had it
 
 
 class Flow:
-    """One `embed_stream` call. Each text gets a running number, its position, as its wire id."""
+    """One `embed_stream`. Each text gets a running number, its position, as its wire id."""
 
     def __init__(
         self,
@@ -49,6 +57,9 @@ class Flow:
         chunk_size: int,
         window: int,
         silence_seconds: float = SILENCE_SECONDS,
+        reconnect_seconds: float = RECONNECT_SECONDS,
+        max_attempts: int = 4,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self.options = options
         self._address = address
@@ -57,43 +68,47 @@ class Flow:
         self._window = window
         self._silence_seconds = silence_seconds
         self._waiting_since = 0.0  # the server's last word, or when it was first owed one
-        self._fingerprint = options.expected_fingerprint
+        self._fingerprint = options.expected_fingerprint  # of every vector, in whichever call
         # Numbers below `_pulled` were taken from the caller; each is in exactly one of: `_table`
-        # (waits for its answer, the `_unsent` among them not even sent), `_ready`, or handed out.
+        # (waits for its answer), `_ready`, or handed out. Those of the table are in exactly one of:
+        # `_flying` (sent in this call), `_unsent`, `_suspects` (to be sent alone).
         self._pulled = 0
         self._handed_out = 0
         self._table: dict[int, _Sent] = {}
+        self._flying: set[int] = set()
         self._unsent: deque[int] = deque()
         self._unsent_bytes = 0
+        self._suspects: deque[int] = deque()
         self._ready: dict[int, StreamItem] = {}  # keeps arrival order, for `ordered=False`
-        self._chunks = 0
         self._input_ended = False
+        # Of the call that runs.
+        self._calling = False
+        self._solo = False  # it is for one suspect only
+        self._heard = False
         self._leaving = False  # the server asked us to half-close
         self._half_closed = False
+        # Of the last call that ended.
+        self._outage = Outage(reconnect_seconds, max_attempts, draw)
         self._end: Failure | None = None
-        self._ended = False
+        self._left = False  # it had said goodbye
+        self._given_up = False
 
     def __repr__(self) -> str:
         return (
             f"<Flow pulled={self._pulled} in_flight={self.in_flight} "
-            f"ready={len(self._ready)} handed_out={self._handed_out}>"
+            f"ready={len(self._ready)} handed_out={self._handed_out} {self._outage}>"
         )
 
     @property
     def in_flight(self) -> int:
         """Texts sent and not answered."""
-        return len(self._table) - len(self._unsent)
+        return len(self._flying)
 
     @property
     def wants_input(self) -> bool:
-        """Whether another item may be taken from the caller.
-
-        At most `window` are taken and not handed out. Once the server said goodbye, one more is
-        taken when all else is answered, to learn whether anything was left to send.
-        """
-        if self._input_ended or self._pulled - self._handed_out >= self._window:
-            return False
-        return not self._table if self._ended else not self._leaving
+        """Whether another item may be taken: at most `window` are taken and not handed out."""
+        in_hand = self._pulled - self._handed_out
+        return not self._input_ended and not self._given_up and in_hand < self._window
 
     def add(self, item: Any) -> None:
         """Take a text, or a pair of the caller's id and a text. A bad text is answered at once."""
@@ -116,59 +131,86 @@ class Flow:
         self._input_ended = True
 
     def take_chunk(self, now: float) -> pb.EmbedStreamRequest | None:
-        """The next message to send, None if more texts should come first. `now` is in seconds.
+        """The next message to send, None if it is not its time. `now` is in seconds.
 
         A chunk goes when it is full, when no more can join it, or when the server has nothing to
-        do: so a slow producer waits for nobody, and a fast one fills its chunks.
+        do: so a slow producer waits for nobody, and a fast one fills its chunks. Each suspect goes
+        first, in a call of its own.
         """
-        if not self._unsent or self._leaving or self._ended:
+        if self._leaving or self._given_up or self._solo:
             return None
+        if not self._calling and now < self._outage.resume_at:
+            return None
+        if self._suspects:
+            return self._send_suspect(now)
         full = len(self._unsent) >= self._chunk_size or self._unsent_bytes >= BYTES_PER_REQUEST
-        if not (full or self.in_flight == 0 or not self.wants_input):
+        if not self._unsent or not (full or not self._flying or not self.wants_input):
             return None
-        if self.in_flight == 0:
-            self._waiting_since = now
-        message = pb.EmbedStreamRequest(options=None if self._chunks else self.options)
-        self._chunks += 1
-        room = BYTES_PER_REQUEST
-        while self._unsent and len(message.ids) < self._chunk_size:
-            sent = self._table[self._unsent[0]]
-            if message.ids and sent.size > room:
-                break
-            room -= sent.size
-            self._unsent_bytes -= sent.size
-            message.ids.append(self._unsent.popleft())
-            message.texts.append(sent.text)
+        return self._send_unsent(now)
+
+    def _send_suspect(self, now: float) -> pb.EmbedStreamRequest:
+        message = self._message(now)
+        self._solo = True
+        self._put(message, self._suspects.popleft())
         return message
 
+    def _send_unsent(self, now: float) -> pb.EmbedStreamRequest:
+        message = self._message(now)
+        room = BYTES_PER_REQUEST
+        while self._unsent and len(message.ids) < self._chunk_size:
+            size = self._table[self._unsent[0]].size
+            if message.ids and size > room:
+                break
+            room -= size
+            self._unsent_bytes -= size
+            self._put(message, self._unsent.popleft())
+        return message
+
+    def _message(self, now: float) -> pb.EmbedStreamRequest:
+        """An empty message; the first of a call carries the options."""
+        if not self._flying:
+            self._waiting_since = now
+        message = pb.EmbedStreamRequest(options=None if self._calling else self.options)
+        self._calling = True
+        return message
+
+    def _put(self, message: pb.EmbedStreamRequest, number: int) -> None:
+        message.ids.append(number)
+        message.texts.append(self._table[number].text)
+        self._flying.add(number)
+
     def take_half_close(self, now: float) -> bool:
-        """True once, when nothing will be sent any more."""
-        over = self._leaving or (self._input_ended and not self._unsent)
-        if self._half_closed or not over or not self._chunks:
+        """True once in a call, when nothing will be sent in it any more."""
+        over = self._leaving or self._solo or (self._input_ended and not self._unsent)
+        if self._half_closed or not over or not self._calling:
             return False
         self._half_closed = True
         self._waiting_since = now
         return True
 
     def receive(self, reply: pb.EmbedStreamResponse, now: float) -> None:
-        """Take a reply that came at `now` seconds.
+        """Take a reply of the call that runs, which came at `now` seconds.
 
         Raises:
             ServerError: it contradicts itself, or answers what was not asked.
-            FingerprintMismatchError: the vectors are not the expected ones.
+            FingerprintMismatchError: the vectors are not the expected ones, or not of the model
+                that answered before.
         """
         self._waiting_since = now
+        self._heard = True
         if reply.fingerprint:
             check_fingerprint(reply.fingerprint, self._fingerprint)
             self._fingerprint = reply.fingerprint
+        unanswered = len(self._table)
         if reply.ids:
             self._receive_rows(reply)
         for failure in reply.errors:
-            sent = self._take(failure.id)
-            error = text_error(failure, self._address, failure.id)
-            self._ready[failure.id] = StreamItem(sent.id, error=error)
+            self._receive_error(failure)
         if reply.notice in _LEAVE:
             self._leaving = True
+        # A goodbye is no progress, or a server that drains for ever would be asked for ever.
+        if len(self._table) < unanswered or reply.notice == pb.NOTICE_ALIVE:
+            self._outage.is_over()
 
     def _receive_rows(self, reply: pb.EmbedStreamResponse) -> None:
         rows = read_rows(reply.vectors, reply.usage, len(reply.ids), self.options.encoding)
@@ -179,16 +221,75 @@ class Flow:
         for number, vector, counts in zip(reply.ids, vectors, usage, strict=True):
             self._ready[number] = StreamItem(self._take(number).id, vector, *counts)
 
-    def _take(self, number: int) -> _Sent:
-        sent = self._table.pop(number, None)
-        if sent is None:
-            raise ServerError(f"the reply answers id {number}, which is not in flight")
-        return sent
+    def _receive_error(self, failure: pb.TextError) -> None:
+        if failure.code == pb.UNAVAILABLE:
+            # The server goes away, and not because of this text: it stays unanswered.
+            self._check_flying(failure.id)
+            self._leaving = True
+            return
+        sent = self._take(failure.id)
+        error = text_error(failure, self._address, failure.id)
+        self._ready[failure.id] = StreamItem(sent.id, error=error)
 
-    def end(self, failure: Failure | None) -> None:
-        """The server ended the stream; None is OK."""
-        self._ended = True
-        self._end = failure
+    def _take(self, number: int) -> _Sent:
+        self._check_flying(number)
+        self._flying.discard(number)
+        return self._table.pop(number)
+
+    def _check_flying(self, number: int) -> None:
+        if number not in self._flying:
+            raise ServerError(f"the reply answers id {number}, which is not in flight")
+
+    def fall_silent(self, now: float) -> None:
+        """The server said nothing for too long; the call was cancelled."""
+        self.end(SILENCE, now, reached=True)
+
+    def end(self, failure: Failure | None, now: float, *, reached: bool) -> None:
+        """The call ended, None is OK: decides what is sent again, and when, or gives up.
+
+        Args:
+            failure: how it ended.
+            now: seconds.
+            reached: whether anything of Qwire's has ever answered this client.
+        """
+        left_as_told = self._leaving and failure is not SILENCE
+        if not left_as_told and is_death(failure, heard=self._heard):
+            self._blame()
+        as_due = failure is None and not self._flying
+        self._end, self._left = failure, self._leaving
+        self._calling = self._solo = self._heard = self._leaving = self._half_closed = False
+        self._send_again()
+        if self._table and not as_due:
+            self._given_up = not self._outage.begin_pause(failure, now, reached=reached)
+        else:
+            self._given_up = not may_reconnect(failure)
+
+    def _blame(self) -> None:
+        """A server died: each text in flight may be why, and one alone in its call must be."""
+        for number in self._flying:
+            self._table[number].deaths += 1
+        if not self._solo or not self._flying:
+            return
+        (number,) = self._flying
+        sent = self._take(number)
+        error = ModelFailedError(
+            f"text {number} was in flight at {sent.deaths} deaths of the server at "
+            f"{self._address.target}, the last time alone: it seems to bring the server down",
+            index=number,
+            target=self._address.target,
+        )
+        self._ready[number] = StreamItem(sent.id, error=error)
+
+    def _send_again(self) -> None:
+        """What flew is to be sent, before all else; the table is in the order of the input."""
+        if not self._flying:
+            return
+        self._flying.clear()
+        self._suspects.clear()
+        self._unsent.clear()
+        for number, sent in self._table.items():
+            (self._unsent if sent.deaths < MAX_DEATHS else self._suspects).append(number)
+        self._unsent_bytes = sum(self._table[number].size for number in self._unsent)
 
     def next_item(self) -> StreamItem | None:
         """The next answer to hand out, None if it has not come yet."""
@@ -208,45 +309,55 @@ class Flow:
     @property
     def is_over(self) -> bool:
         """Whether nothing more can come. To be asked when `next_item` is None, then `failure`."""
-        if self.answered_all:
-            return self._ended or not self._chunks
-        if not self._ended:
-            return False
-        definite = self._end is not None and not self._end.may_be_lost_transport
-        return definite or bool(self._table)
+        return self._given_up or (self.answered_all and not self._calling)
 
     def patience(self, now: float) -> float | None:
-        """Seconds for which the server may still be silent, None while it owes nothing."""
-        if self._ended or not (self.in_flight or self._half_closed):
+        """Seconds until the server is silent or the pause is over; None if neither is awaited."""
+        if self._given_up:
             return None
-        limit = GOODBYE_SECONDS if self.answered_all else self._silence_seconds
+        if not self._calling:
+            return self._outage.resume_at - now if self._table else None
+        if not (self._flying or self._half_closed):
+            return None
+        limit = self._silence_seconds if self._flying else GOODBYE_SECONDS
         return self._waiting_since + limit - now
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the server has owed a word for too long: the call is to be cancelled."""
+        patience = self.patience(now)
+        return self._calling and patience is not None and patience <= 0
 
     def failure(self, request_id: str) -> QwireError | None:
         """Why the stream did not answer everything; None if it did."""
         if self.answered_all:
             return None
         end = self._end
-        if end is not None and not end.may_be_lost_transport:
+        if end is not None and not may_reconnect(end):
             return to_error(end, self._address, request_id=request_id)
-        if not self._ended:
-            why = f"nothing came from {self._address.target} for {self._silence_seconds:g} s"
-        elif self._leaving:
-            why = f"{self._address.target} is going away (it said so before it ended the stream)"
-        elif end is None:
-            why = f"{self._address.target} ended the stream early"
-        elif end.status == "UNAVAILABLE":
-            why = why_unreachable(end.details, self._address)
-        else:
-            why = f"the connection to {self._address.target} broke: {end.status} ({end.details})"
-        return self._lost(why, request_id)
+        if end is not None and end.code is not None and not self._handed_out:
+            return to_error(end, self._address, request_id=request_id)
+        return self._lost(self._why(end), request_id)
+
+    def _why(self, end: Failure | None) -> str:
+        target = self._address.target
+        if end is SILENCE:
+            return f"nothing came from {target} for {self._silence_seconds:g} s"
+        if self._left:
+            return f"{target} is going away (it said so before it ended the stream)"
+        if end is None:
+            return f"{target} ended the stream early"
+        if end.code is not None:
+            return f"{end.details} ({target})"
+        if end.status == "UNAVAILABLE":
+            return why_unreachable(end.details, self._address)
+        return f"the connection to {target} broke: {end.status} ({end.details})"
 
     def _lost(self, why: str, request_id: str) -> StreamLostError:
         """The typed error of a stream that broke, with its counts."""
         answered, unanswered = self._handed_out, self._pulled - self._handed_out
         return StreamLostError(
-            f"{why}: {answered} texts were answered, {unanswered} more were taken and not; "
-            "send the rest again",
+            f"{why}: {answered} texts were answered, {unanswered} more were taken and not, "
+            f"after {self._outage.attempts} tries in vain; send the rest again",
             answered=answered,
             unanswered=unanswered,
             target=self._address.target,

@@ -20,7 +20,7 @@ from qwire.config import call_metadata
 from qwire.errors import QwireError
 from qwire.failures import read_failure
 from qwire.interrupt import uninterrupted
-from qwire.state import sign
+from qwire.state import Clock, sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -29,41 +29,57 @@ if TYPE_CHECKING:
     from qwire.results import StreamItem
     from qwire.state import State
     from qwire.stream import Flow
+    from qwire.v1 import embedding_pb2 as pb
 
 _END = object()
 
 
 def drive(
-    state: State, open_link: Callable[[], Link], flow: Flow, items: Iterable[object]
+    state: State,
+    open_link: Callable[[Link | None], Link],
+    flow: Flow,
+    items: Iterable[object],
 ) -> Generator[StreamItem, None, None]:
-    """Send `items`, yield answers. Closing the generator cancels the call.
+    """Send `items`, yield answers, in as many calls as it takes. Closing the generator cancels.
+
+    Args:
+        state: of the client.
+        open_link: gives the channel; told a silent one, another.
+        flow: decides.
+        items: the caller's.
 
     Raises:
-        StreamLostError: the stream ended early, or the server fell silent.
+        StreamLostError: the server went away or fell silent, and none came back in time.
         QwireError: what the server said is wrong, or a reply that contradicts itself.
         Exception: the iterable's own.
     """
     wire = _Wire(state, open_link, flow)
+    clock = wire.clock
     source = iter(items)
     try:
         while True:
             while (item := flow.next_item()) is not None:
+                clock.stop()
                 yield item
-            patience = flow.patience(time.monotonic())
+                clock.go_on()
+            patience = flow.patience(clock.now())
             if wire.hear(0.0):
                 pass
-            elif flow.is_over or (patience is not None and patience <= 0):
+            elif flow.is_over:
                 break
+            elif flow.is_silent(clock.now()):
+                wire.hang_up_silent()
             elif flow.wants_input:
+                clock.stop()
                 _pull(flow, source)
+                clock.go_on()
             else:
-                wire.hear(patience)
+                wire.hear(None if patience is None else max(patience, 0.0))
             wire.say()
         if error := flow.failure(wire.request_id):
-            state.check_open()
             raise error from wire.error
     finally:
-        wire.close()
+        wire.hang_up()
 
 
 def _pull(flow: Flow, source: Iterator[object]) -> None:
@@ -75,76 +91,112 @@ def _pull(flow: Flow, source: Iterator[object]) -> None:
 
 
 class _Wire:
-    """The call, opened at the first chunk, and the thread that listens to it."""
+    """The call that runs, if one does; the flow says when there is to be another."""
 
-    def __init__(self, state: State, open_link: Callable[[], Link], flow: Flow) -> None:
+    def __init__(self, state: State, open_link: Callable[[Link | None], Link], flow: Flow) -> None:
+        self.clock = Clock()
+        self.request_id = uuid.uuid4().hex
+        self.error: grpc.RpcError | None = None  # how the last call ended
         self._state = state
         self._open_link = open_link
-        self._link: Link | None = None
+        self._silent: Link | None = None
         self._flow = flow
-        self.request_id = uuid.uuid4().hex
-        self.error: grpc.RpcError | None = None
-        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None half-closes
-        # Holds at most the answers to a window of texts. A reply, or the end: None or its error.
-        self._inbox: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-        self._call: Any = None
-        self._listener: threading.Thread | None = None
+        self._call: _Call | None = None
 
     def say(self) -> None:
-        """Send what is due."""
-        now = time.monotonic()
+        """Send what is due, in a new call if none runs."""
+        now = self.clock.now()
         while (chunk := self._flow.take_chunk(now)) is not None:
             if self._call is None:
-                self._open()
-            self._outbox.put(chunk)
-        if self._flow.take_half_close(now):
-            self._outbox.put(None)
+                self._call = self._open()
+            self._call.outbox.put(chunk)
+        if self._flow.take_half_close(now) and self._call is not None:
+            self._call.outbox.put(None)
 
     def hear(self, seconds: float | None) -> bool:
         """Take one reply, or the end, if it comes within `seconds`; None waits for it."""
+        if self._call is None:
+            if seconds:
+                time.sleep(seconds)
+            return False
         try:
-            is_reply, word = self._inbox.get(block=seconds != 0, timeout=seconds)
+            is_reply, word = self._call.inbox.get(block=seconds != 0, timeout=seconds)
         except queue.Empty:
             return False
         if is_reply:
-            self._state.reached = True
-            try:
-                self._flow.receive(word, time.monotonic())
-            except QwireError as error:
-                sign(error, self._state, self.request_id)
-                raise
+            self._receive(word)
         else:
-            self.error = word
-            self._flow.end(None if word is None else read_failure(word))
+            self._end(word)
         return True
 
-    def close(self) -> None:
-        """Cancel the call if it still runs, and see the threads out."""
-        self._outbox.put(None)  # gRPC's own thread waits there
-        if self._call is None or self._link is None:
-            return
-        with uninterrupted():
-            self._call.cancel()
-        self._link.calls.discard(self._call)
-        # A generator may be closed by the collector, in any thread.
-        if self._listener is not None and self._listener is not threading.current_thread():
-            self._listener.join()
+    def _receive(self, reply: pb.EmbedStreamResponse) -> None:
+        self._state.reached = True
+        try:
+            self._flow.receive(reply, self.clock.now())
+        except QwireError as error:
+            sign(error, self._state, self.request_id)
+            raise
 
-    def _open(self) -> None:
-        self._link = self._open_link()
-        stub = self._link.stream(EMBED_STREAM)
+    def _end(self, error: Any) -> None:
+        self.hang_up()
+        self.error = error
+        failure = None if error is None else read_failure(error)
+        if not self._flow.answered_all:
+            self._state.check_open()
+        if failure is not None and failure.code is not None:
+            self._state.reached = True
+        self._flow.end(failure, self.clock.now(), reached=self._state.reached)
+
+    def hang_up_silent(self) -> None:
+        """Cancel the call, because the server owes a word for too long."""
+        if self._call is not None:
+            self._silent = self._call.link
+        self.hang_up()
+        self.error = None
+        self._flow.fall_silent(self.clock.now())
+
+    def hang_up(self) -> None:
+        """Cancel the call if it still runs, and see its threads out."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.close()
+
+    def _open(self) -> _Call:
         metadata = call_metadata(self._state.config, self.request_id)
+        link, self._silent = self._open_link(self._silent), None
+        return _Call(link, metadata)
+
+
+class _Call:
+    """One call, and the thread that listens to it."""
+
+    def __init__(self, link: Link, metadata: list[tuple[str, str]]) -> None:
+        self.link = link
+        self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None half-closes
+        # Holds at most the answers to a window of texts. A reply, or the end: None or its error.
+        self.inbox: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+        stub = link.stream(EMBED_STREAM)
         with uninterrupted():
-            self._call = stub(iter(self._outbox.get, None), metadata=metadata)
-            self._link.calls.add(self._call)
+            self._call = stub(iter(self.outbox.get, None), metadata=metadata)
+            link.calls.add(self._call)
         self._listener = threading.Thread(target=self._listen, name="qwire-stream", daemon=True)
         self._listener.start()
+
+    def close(self) -> None:
+        """Cancel it if it still runs, and see the threads out."""
+        self.outbox.put(None)  # gRPC's own thread waits there
+        with uninterrupted():
+            self._call.cancel()
+        self.link.calls.discard(self._call)
+        # A generator may be closed by the collector, in any thread.
+        if self._listener is not threading.current_thread():
+            self._listener.join()
 
     def _listen(self) -> None:
         try:
             for reply in self._call:
-                self._inbox.put((True, reply))
+                self.inbox.put((True, reply))
         except grpc.RpcError as error:
-            self._inbox.put((False, error))
+            self.inbox.put((False, error))
         else:
-            self._inbox.put((False, None))
+            self.inbox.put((False, None))

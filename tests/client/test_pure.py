@@ -216,11 +216,18 @@ def test_a_server_is_silent_only_while_it_owes_an_answer():
     assert state.patience(9999) is None
 
 
-def test_silence_is_a_lost_stream_that_says_so():
-    state = flow()
+def test_silence_for_too_long_is_a_lost_stream_that_says_so():
+    state = flow(reconnect_seconds=20)
     state.add("a")
     state.take_chunk(0)
-    assert state.patience(30) <= 0
+    assert not state.is_silent(29)
+    assert state.is_silent(30)
+    state.fall_silent(30)
+    assert not state.is_over
+    assert state.take_chunk(31).texts == ["a"]
+    assert state.is_silent(61)
+    state.fall_silent(61)
+    assert state.is_over
     error = state.failure("r")
     assert type(error) is qwire.StreamLostError
     assert "nothing came from localhost:50051 for 30 s" in str(error)
@@ -256,4 +263,222 @@ def test_after_a_goodbye_nothing_is_sent():
     assert not state.take_half_close(1)
     state.add("b")
     assert state.take_chunk(1) is None
+
+
+BROKEN = Failure("UNAVAILABLE", details="Socket closed")
+REFUSED = Failure("UNAVAILABLE", details="failed to connect to all addresses")
+ALIVE = pb.EmbedStreamResponse(notice=pb.NOTICE_ALIVE)
+
+
+def answer(*numbers, fingerprint=""):
+    count = len(numbers)
+    return pb.EmbedStreamResponse(
+        ids=numbers,
+        vectors=pb.Vectors(
+            rows=count, dim=1, encoding=pb.ENCODING_FLOAT32, data=b"\0\0\x80?" * count
+        ),
+        usage=pb.TextUsage(tokens=[1] * count, cut=[0] * count, unknown=[0] * count),
+        fingerprint=fingerprint,
+    )
+
+
+def started(*texts, **settings):
+    """A flow whose texts are all in flight."""
+    state = flow(chunk_size=len(texts), **settings)
+    for text in texts:
+        state.add(text)
+    state.end_input()
+    assert list(state.take_chunk(0).texts) == list(texts)
+    return state
+
+
+def handed_out(state):
+    items = []
+    while (item := state.next_item()) is not None:
+        items.append(item)
+    return items
+
+
+def die(state, now):
+    state.end(BROKEN, now, reached=True)
+
+
+def test_what_was_not_answered_is_sent_again_after_a_pause_and_only_that():
+    state = started("a", "b", "c", draw=lambda: 1.0)
+    state.receive(answer(1), 1)
+    die(state, 10)
+    assert state.in_flight == 0
+    assert state.patience(10) == pytest.approx(0.1)
+    assert state.take_chunk(10.05) is None
+    message = state.take_chunk(10.2)
+    assert (list(message.ids), list(message.texts)) == ([0, 2], ["a", "c"])
+    assert message.HasField("options")
+    state.receive(answer(2, 0), 11)
+    assert [item.id for item in handed_out(state)] == [0, 1, 2]
+    assert state.take_half_close(11)
+    state.end(None, 11, reached=True)
+    assert state.is_over
+    assert state.failure("r") is None
+
+
+def test_what_was_lost_goes_before_what_was_never_sent():
+    state = flow(chunk_size=2)
+    for text in "abcde":
+        state.add(text)
+    state.take_chunk(0)
+    state.take_chunk(0)
+    die(state, 1)
+    assert list(state.take_chunk(9).texts) == ["a", "b"]
+
+
+def test_an_answer_twice_or_to_what_was_not_sent_in_this_call_is_a_lie():
+    state = started("a", "b")
+    state.receive(answer(0), 1)
+    with pytest.raises(qwire.ServerError, match="not in flight"):
+        state.receive(answer(0), 1)
+    die(state, 2)
+    with pytest.raises(qwire.ServerError, match="not in flight"):
+        state.receive(answer(1), 3)
+
+
+def test_the_budget_counts_from_the_loss_and_each_answer_starts_it_anew():
+    state = started("a", "b", reconnect_seconds=100, draw=lambda: 0.0)
+    for now in (1000, 1050, 1099):
+        state.end(REFUSED, now, reached=True)
+        assert not state.is_over
+        state.take_chunk(now)
+    state.receive(answer(0), 1099)
+    state.end(REFUSED, 1150, reached=True)
+    assert not state.is_over
+    state.take_chunk(1150)
+    state.end(REFUSED, 1251, reached=True)
+    assert state.is_over
+    error = state.failure("r")
+    assert type(error) is qwire.StreamLostError
+    assert error.unanswered == 2  # nothing was handed out
+
+
+def test_a_goodbye_is_no_progress():
+    state = started("a", reconnect_seconds=100, draw=lambda: 0.0)
+    for now in (0, 50, 99, 101):
+        assert not state.is_over
+        state.take_chunk(now)
+        state.receive(pb.EmbedStreamResponse(notice=pb.NOTICE_DRAINING), now)
+        state.end(None, now, reached=True)
+    assert state.is_over
+    assert "going away" in str(state.failure("r"))
+
+
+def test_who_was_never_reached_gets_a_few_quick_tries():
+    state = started("a", draw=lambda: 0.0)
+    for attempt in range(4):
+        assert not state.is_over
+        state.take_chunk(attempt)
+        state.end(REFUSED, attempt, reached=False)
+    assert state.is_over
+
+
+@pytest.mark.parametrize(
+    ("failure", "again"),
+    [
+        (None, True),
+        (BROKEN, True),
+        (Failure("INTERNAL", details="Internal error from Core"), True),
+        (Failure("CANCELLED"), True),
+        (Failure("UNAVAILABLE", code="UNAVAILABLE"), True),
+        (Failure("RESOURCE_EXHAUSTED", code="OVERLOADED"), True),
+        (Failure("INTERNAL", code="MODEL_FAILED"), False),
+        (Failure("INTERNAL", code="INTERNAL"), False),
+        (Failure("UNAUTHENTICATED"), False),
+        (Failure("INVALID_ARGUMENT"), False),
+        (Failure("RESOURCE_EXHAUSTED"), False),
+        (Failure("UNIMPLEMENTED"), False),
+    ],
+)
+def test_only_what_a_new_call_may_heal_is_tried_again(failure, again):
+    state = started("a")
+    state.end(failure, 0, reached=True)
+    assert state.is_over is not again
+
+
+def test_a_hint_is_the_least_pause_of_a_stream_too():
+    state = started("a", draw=lambda: 0.0)
+    state.end(Failure("UNAVAILABLE", code="UNAVAILABLE", retry_after=3), 10, reached=True)
+    assert state.patience(10) == 3
+
+
+def test_vectors_of_another_model_are_refused_after_a_reconnect():
+    state = started("a", "b")
+    state.receive(answer(0, fingerprint="one"), 0)
+    die(state, 1)
+    state.take_chunk(9)
+    with pytest.raises(qwire.FingerprintMismatchError):
+        state.receive(answer(1, fingerprint="two"), 9)
+
+
+def test_a_text_in_flight_at_three_deaths_goes_alone_and_then_is_an_error():
+    state = started("a", "b", "c", reconnect_seconds=1000)
+    for death in range(3):
+        die(state, 100 * death)
+        if death < 2:
+            assert len(state.take_chunk(100 * death + 50).ids) == 3
+    state.add("late")
+    assert list(state.take_chunk(250).ids) == [0]
+    assert state.take_chunk(250) is None  # nothing beside it
+    assert state.take_half_close(250)
+    state.receive(answer(0), 251)
+    state.end(None, 251, reached=True)
+    assert list(state.take_chunk(251).ids) == [1]
+    die(state, 252)
+    items = handed_out(state)
+    assert [item.id for item in items] == [0, 1]
+    assert type(items[1].error) is qwire.ModelFailedError
+    assert "text 1 was in flight at 4 deaths" in str(items[1].error)
+    assert list(state.take_chunk(300).ids) == [2]
+    state.receive(answer(2), 301)
+    state.end(None, 301, reached=True)
+    assert list(state.take_chunk(301).ids) == [3]
+    state.receive(answer(3), 302)
+    assert [item.error for item in handed_out(state)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        REFUSED,
+        Failure("UNAVAILABLE", code="UNAVAILABLE"),
+        Failure("UNAVAILABLE", details="503"),
+    ],
+)
+def test_no_text_is_to_blame_for_a_server_that_is_not_there(failure):
+    state = started("a", "b", draw=lambda: 0.0)
+    for now in range(10):
+        state.end(failure, now, reached=True)
+        assert len(state.take_chunk(now).ids) == 2
+
+
+def test_no_text_is_to_blame_for_a_server_that_said_goodbye_or_was_never_heard():
+    state = started("a", "b", draw=lambda: 0.0)
+    for now in range(5):
+        state.receive(pb.EmbedStreamResponse(notice=pb.NOTICE_DRAINING), now)
+        die(state, now)
+        assert len(state.take_chunk(now).ids) == 2
+        state.fall_silent(now)
+        assert len(state.take_chunk(now).ids) == 2
+    state.receive(ALIVE, 5)
+    for _ in range(3):
+        state.fall_silent(6)
+        state.take_chunk(6)
+        state.receive(ALIVE, 6)
+    assert state.in_flight == 1  # alive and then silent, three times: that is suspicious
+
+
+def test_the_window_holds_while_nobody_answers():
+    state = flow(window=5)
+    for text in "abcde":
+        state.add(text)
+    for now in range(0, 100, 10):
+        state.take_chunk(now)
+        assert not state.wants_input
+        state.end(REFUSED, now, reached=True)
     assert not state.wants_input

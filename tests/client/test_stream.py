@@ -248,22 +248,20 @@ def test_closing_before_the_first_item_opens_nothing(server, client):
 
 
 @pytest.mark.parametrize("notice", [pb.NOTICE_DRAINING, pb.NOTICE_RECONNECT])
-def test_after_a_notice_all_that_was_sent_is_answered_and_then_it_is_lost(server, client, notice):
+def test_after_a_notice_the_stream_goes_on_in_another_call(server, client, notice):
     async def stream(requests, context):
-        first = True
+        count = 0
         async for chunk in requests:
             reply = server.answer(chunk.ids, chunk.texts)
-            if first:
+            count += len(chunk.ids)
+            if count >= 150:
                 reply.notice = notice
-                first = False
             yield reply
 
     server.stream = stream
-    source = iter(str(number) for number in range(10_000))
-    items, error = until_lost(client.embed_stream(source, window=100))
-    assert "going away" in str(error)
-    assert error.answered == len(items) > 0
-    assert error.answered + error.unanswered + len(list(source)) == 10_000
+    pairs = ((text, text) for text in TEXTS)
+    assert texts_of(client.embed_stream(pairs, window=64, ordered=True)) == TEXTS
+    assert server.count("EmbedStream") >= 2
 
 
 def test_a_notice_after_the_last_text_is_no_error(server, client):
@@ -326,8 +324,18 @@ async def _internal(context):
 
 
 @pytest.mark.parametrize("end", [_ok, _unavailable, _internal])
-def test_a_stream_that_ends_early_says_how_far_it_came(server, client, end):
+def test_a_stream_that_ends_early_goes_on_in_another_call(server, client, end):
     server.stream = answer_some_then(server, end)
+    pairs = [(text, text) for text in TEXTS]
+    assert texts_of(client.embed_stream(pairs, ordered=True)) == TEXTS
+    assert server.count("EmbedStream") >= 5
+    assert len({seen.metadata["x-request-id"] for seen in server.seen}) == 1
+
+
+@pytest.mark.parametrize("end", [_ok, _unavailable, _internal])
+def test_a_stream_that_may_not_try_again_says_how_far_it_came(server, connect, end):
+    server.stream = answer_some_then(server, end)
+    client = connect(server.target, max_attempts=1)
     items, error = until_lost(client.embed_stream(TEXTS))
     assert error.answered == len(items) <= 100
     assert error.answered + error.unanswered <= 500
@@ -335,6 +343,29 @@ def test_a_stream_that_ends_early_says_how_far_it_came(server, client, end):
     assert isinstance(error, ConnectionError)
     assert (error.__cause__ is None) == (end is _ok)
     assert error.request_id == server.seen[0].metadata["x-request-id"]
+
+
+def test_a_text_that_a_dying_server_could_not_do_is_sent_again(server, client):
+    async def stream(requests, context):
+        first = server.count("EmbedStream") == 1
+        async for chunk in requests:
+            reply = server.answer(chunk.ids, chunk.texts)
+            if first:
+                bad = chunk.ids[0]
+                reply = server.answer(chunk.ids[1:], chunk.texts[1:])
+                reply.errors.add(id=bad, code=pb.UNAVAILABLE, message="text 0: stopping")
+            yield reply
+
+    server.stream = stream
+    pairs = [(text, text) for text in TEXTS]
+    assert texts_of(client.embed_stream(pairs, ordered=True)) == TEXTS
+    assert server.count("EmbedStream") == 2
+
+
+def test_a_server_that_loads_is_asked_again(server, client):
+    server.refusals["EmbedStream"].append(UNAVAILABLE)
+    server.refusals["Embed"].append(UNAVAILABLE)  # the async client may ask again
+    assert len(list(client.embed_stream(TEXTS))) == 500
 
 
 def test_the_servers_own_error_ends_a_stream_with_its_type(server, client):
@@ -351,7 +382,6 @@ def test_the_servers_own_error_ends_a_stream_with_its_type(server, client):
 @pytest.mark.parametrize(
     ("refusal", "error"),
     [
-        (UNAVAILABLE, qwire.ConnectionFailedError),
         (Refusal(grpc.StatusCode.UNAUTHENTICATED), qwire.UnauthenticatedError),
         (Refusal(grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"), qwire.ModelNotFoundError),
         (Refusal(grpc.StatusCode.UNIMPLEMENTED), qwire.ServerError),
@@ -365,41 +395,72 @@ def test_a_stream_that_is_refused_has_the_type_of_its_reason(server, client, ref
     assert type(caught.value) is error
 
 
-def test_a_server_that_dies_in_mid_stream_is_a_lost_stream(connect):
+def test_a_server_that_never_ends_loading_is_an_error_with_its_words(server, connect):
+    for method in ("EmbedStream", "Embed"):
+        server.refusals[method].extend([UNAVAILABLE] * 1000)
+    client = connect(server.target, reconnect_seconds=0.5)
+    with pytest.raises(qwire.ConnectionFailedError, match="the model is loading") as caught:
+        list(client.embed_stream(TEXTS))
+    assert type(caught.value) is qwire.ConnectionFailedError
+
+
+def test_a_server_that_dies_and_stays_dead_is_a_lost_stream(connect):
     with FakeServer() as server:
-        client = connect(server.target)
+        client = connect(server.target, reconnect_seconds=0.5)
         items = client.embed_stream(map(str, itertools.count()), window=64)
         next(items)
-    with pytest.raises(qwire.StreamLostError) as caught:
+    with pytest.raises(qwire.StreamLostError, match="nothing answers") as caught:
         list(items)
     assert isinstance(caught.value.__cause__, grpc.RpcError)
 
 
-def test_a_server_that_falls_silent_is_a_lost_stream(server, client, connect):
-    async def stream(requests, context):
-        async for chunk in requests:
-            yield server.answer(chunk.ids, chunk.texts)
+def drive(client, connect, flow, items):
+    """What `embed_stream` does, with a flow of the test's own."""
+    if connect.kind == "sync":
+        return streaming.drive(client._state, client._link, flow, items)
+    inner = client.client
+    return client.iterate(aio_streaming.drive(inner._state, inner._link, flow, items))
+
+
+def impatient(client, **settings):
+    settings = {"ordered": True, "chunk_size": 1, "window": 4, "silence_seconds": 0.2, **settings}
+    options = pb.EmbedOptions(encoding=pb.ENCODING_FLOAT32)
+    return Flow(options, client._state.config.address, **settings)
+
+
+async def silent_after_one(server, requests, *, calls):
+    """One chunk is answered, the rest is read and nothing said; so it is in the first `calls`."""
+    silent = server.count("EmbedStream") <= calls
+    async for chunk in requests:
+        yield server.answer(chunk.ids, chunk.texts)
+        if silent:
             break
+    async for _ in requests:
+        pass
+
+
+def test_a_server_that_falls_silent_is_called_again(server, client, connect):
+    server.stream = lambda requests, context: silent_after_one(server, requests, calls=2)
+    items = list(drive(client, connect, impatient(client), TEXTS[:20]))
+    assert [item.id for item in items] == list(range(20))
+    assert [item.error for item in items] == [None] * 20
+    assert server.count("EmbedStream") == 3
+    assert server.stream_over.wait(5)
+
+
+def test_a_server_that_stays_silent_is_a_lost_stream(server, client, connect):
+    async def stream(requests, context):
+        if server.count("EmbedStream") == 1:
+            async for reply in silent_after_one(server, requests, calls=1):
+                yield reply
         async for _ in requests:
-            pass  # reads on, and says nothing
+            pass
 
     server.stream = stream
-    flow = Flow(
-        pb.EmbedOptions(encoding=pb.ENCODING_FLOAT32),
-        client._state.config.address,
-        ordered=True,
-        chunk_size=1,
-        window=4,
-        silence_seconds=0.2,
-    )
-    if connect.kind == "sync":
-        items, error = until_lost(streaming.drive(client._state, client._link, flow, TEXTS))
-    else:
-        drive = aio_streaming.drive(client.client._state, client.client._link, flow, TEXTS)
-        items, error = until_lost(client.iterate(drive))
+    flow = impatient(client, reconnect_seconds=0.3)
+    items, error = until_lost(drive(client, connect, flow, TEXTS))
     assert "for 0.2 s" in str(error)
     assert (error.answered, error.unanswered) == (len(items), 4)
-    assert server.stream_over.wait(5)
 
 
 def test_a_dead_port_is_a_lost_stream_with_advice(connect):

@@ -1,0 +1,139 @@
+"""The fake server in a process of its own, to be killed: `Process` here, `main` over there.
+
+Run as `python fake_process.py PORT FINGERPRINT`; it says `ready PORT` and then serves. Words in a
+text make it misbehave: see `_serve`. SIGTERM drains: DRAINING on every stream, then the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+SECONDS_PER_CHUNK = 0.002  # so that a stream is still under way when it is met
+
+
+class Process:
+    """A server on a port that stays the same, however often it is started. Use in `with`."""
+
+    def __init__(self, fingerprint: str = "fake-1") -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.fingerprint = fingerprint
+        self.starts = 0
+        self.statuses: list[int] = []  # of those that died by themselves
+        self._process: subprocess.Popen | None = None
+        self._keeper: threading.Thread | None = None
+        self._closed = False
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._closed = True
+        self.kill()
+        if self._keeper is not None:
+            self._keeper.join()
+            self.kill()
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when it serves."""
+        self.starts += 1
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(self.port), self.fingerprint],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        line = self._process.stdout.readline()
+        assert line.startswith(b"ready") or self._closed, line
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def kill_and_start(self) -> None:
+        self.kill()
+        self.start()
+
+    def drain(self) -> None:
+        """SIGTERM; returns at once."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def thaw_after(self, seconds: float) -> threading.Timer:
+        """Thaw it later; join what comes back."""
+        timer = threading.Timer(seconds, self.thaw)
+        timer.start()
+        return timer
+
+    def keep_alive(self) -> None:
+        """From now on, start it again whenever it dies by itself."""
+        self._keeper = threading.Thread(target=self._keep)
+        self._keeper.start()
+
+    def _keep(self) -> None:
+        while True:
+            status = self._process.wait()
+            if self._closed:
+                return
+            self.statuses.append(status)
+            self._process.stdout.close()
+            self.start()
+
+
+async def _serve(port: int, fingerprint: str) -> None:
+    import grpc.aio  # noqa: PLC0415  not needed by who starts it
+
+    from qwire.v1 import embedding_pb2 as pb  # noqa: PLC0415
+    from qwire.v1 import embedding_pb2_grpc  # noqa: PLC0415
+    from support.fake_server import FakeServer  # noqa: PLC0415
+
+    draining = asyncio.Event()
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    fake = FakeServer()
+    fake.fingerprint = fingerprint
+
+    async def stream(requests, context):
+        options, told = None, False
+        async for chunk in requests:
+            options = chunk.options if chunk.HasField("options") else options
+            if any("poison" in text for text in chunk.texts):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if any("leave" in text for text in chunk.texts) and len(chunk.texts) > 1:
+                return  # OK, with all of them unanswered
+            await asyncio.sleep(SECONDS_PER_CHUNK)
+            reply = fake.answer(chunk.ids, chunk.texts, options)
+            if draining.is_set() and not told:
+                reply.notice, told = pb.NOTICE_DRAINING, True
+            yield reply
+
+    fake.stream = stream
+    embedding_pb2_grpc.add_EmbeddingServicer_to_server(fake, server)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, draining.set)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    print("ready", port, flush=True)  # noqa: T201
+    await draining.wait()
+    await server.stop(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,105 @@
+"""A TCP proxy that breaks on command: resets, or swallows all that comes.
+
+Runs in a thread with an event loop of its own. Knows nothing about what it carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+
+_RESET = struct.pack("ii", 1, 0)  # linger for no time at all: close() sends RST
+
+
+class Proxy:
+    """Use in `with`; forwards to `port` of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self.connections = 0  # accepted so far
+        self._to = port
+        self._holes: list[asyncio.Event] = []  # of the open connections: set lets bytes through
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        self._run(self._start())
+        return self
+
+    def __exit__(self, *exc_info):
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    def reset(self) -> None:
+        """Break every open connection with RST, towards both sides."""
+        self._run(self._reset())
+
+    def swallow(self) -> None:
+        """Open connections stay open, and carry nothing more."""
+        self._run(self._swallow())
+
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _start(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def _stop(self):
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.sleep(0)  # the transports close in the next turn
+
+    async def _reset(self):
+        for writer in list(self._writers):
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            writer.transport.abort()
+
+    async def _swallow(self):
+        for hole in self._holes:
+            hole.clear()
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.close()
+            return
+        carries = asyncio.Event()
+        carries.set()
+        self._holes.append(carries)
+        self._writers |= {writer, there_writer}
+        try:
+            await asyncio.gather(
+                self._carry(reader, there_writer, carries),
+                self._carry(there_reader, writer, carries),
+            )
+        finally:
+            self._writers -= {writer, there_writer}
+            writer.close()
+            there_writer.close()
+
+    async def _carry(self, reader, writer, carries):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                await carries.wait()  # for ever, once it is a hole
+                writer.write(data)
+                await writer.drain()
+        writer.close()
