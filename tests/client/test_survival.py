@@ -26,7 +26,7 @@ def process():
         yield running
 
 
-@pytest.fixture(params=[True, False], ids=["ordered", "unordered"])
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.slow)])
 def ordered(request):
     return request.param
 
@@ -72,6 +72,7 @@ def impatient(client, connect, texts, *, ordered, silence_seconds=0.5):
     return client.iterate(items)
 
 
+@pytest.mark.parametrize("ordered", [True, False])  # here both are quick
 def test_a_stream_outlives_a_server_that_is_killed(process, connect, ordered):
     items = stream(connect(process.target), TEXTS, [process.kill_and_start] * 3, ordered=ordered)
     count(items, TEXTS, ordered=ordered)
@@ -80,13 +81,14 @@ def test_a_stream_outlives_a_server_that_is_killed(process, connect, ordered):
 
 def test_a_stream_outlives_a_server_that_drains(process, connect, ordered):
     process.keep_alive()  # started again when it has drained; meanwhile the stream goes on
-    texts = [f"text {number}" for number in range(1000)]
+    texts = [f"text {number}" for number in range(600)]
     items = stream(connect(process.target), texts, [process.drain], ordered=ordered)
     count(items, texts, ordered=ordered)
     assert process.starts == 2
     assert process.statuses == [0]
 
 
+@pytest.mark.parametrize("ordered", [True, False])
 def test_a_stream_outlives_connections_that_are_reset(process, connect, ordered):
     with Proxy(process.port) as proxy:
         blows = [proxy.reset] * 9
