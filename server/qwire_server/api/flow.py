@@ -146,6 +146,8 @@ class Flow:
         self._tokens_in_flight += estimate
         task = asyncio.create_task(self._run(chunk, held, estimate))
         self._chunks.add(task)
+        # Not in the task itself: one that is cancelled before its first step never runs at all.
+        task.add_done_callback(lambda _: held.release())
         task.add_done_callback(self._ended)
 
     async def _run(self, chunk: _Chunk, held: Held, estimate: int) -> None:
@@ -167,7 +169,6 @@ class Flow:
                 key = self._embedder.submit(self._call, chunk.plan, chunk.token_ids, sink)
                 await chunk.answered.wait()
         finally:
-            held.release()
             if key is not None:
                 self._embedder.withdraw(key)
 
