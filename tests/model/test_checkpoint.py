@@ -64,6 +64,16 @@ def test_what_cannot_be_served_faithfully_is_refused(
         local.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.json", '{"model_type": "qwen3"}'), ("config.json", "[]"), ("modules.json", "[{}]")],
+)
+def test_a_file_without_what_it_should_hold_is_told(folder: Path, name: str, content: str):
+    (folder / name).write_text(content)
+    with pytest.raises(ModelError, match="is not what it should be"):
+        layout.read(folder)
+
+
 @pytest.mark.parametrize("kind", ["sentence_transformers.models.Dense", "evil.Pooling"])
 def test_steps_that_are_not_known_are_refused(folder: Path, kind: str):
     steps = json.loads((folder / "modules.json").read_text())

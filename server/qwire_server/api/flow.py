@@ -12,6 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwire_server.api.dispatch import Sink
 from qwire_server.api.embedder import error_of
 from qwire_server.engine.work import NO_ROWS
 from qwire_server.text.pool import slices
@@ -165,7 +166,7 @@ class Flow:
                 chunk = chunk.without(set(encoded.errors))
             chunk.expect(encoded)
             if chunk.texts:
-                sink = partial(self._answer, chunk, held)
+                sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(self._call, chunk.plan, chunk.token_ids, sink)
                 await chunk.answered.wait()
         finally:
