@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from qwire_server.checkpoint.layout import Layout
-    from qwire_server.engine.engine import Runner
+    from qwire_server.engine.runner import Runner
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
