@@ -226,3 +226,19 @@ def test_shards_load(tmp_path: Path):
         json.dumps({"metadata": {"total_size": 1}, "weight_map": index})
     )
     assert (local.embed(local.load(folder), ["a text"]) == whole).all()
+
+
+def test_a_model_from_the_hubs_cache_is_known_by_its_commit(
+    qwen_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The cache as huggingface_hub lays it out; nothing is asked of the network."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--Acme--Tiny-Qwen3"
+    shutil.copytree(qwen_folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    from_cache = local.load("Acme/Tiny-Qwen3").served
+    assert (from_cache.model, from_cache.revision) == ("Acme/Tiny-Qwen3", commit)
+    assert from_cache.fingerprint == local.load(qwen_folder).served.fingerprint
