@@ -1,4 +1,4 @@
-"""The figures of a result as Markdown: `python -m benchmarks.table results.json`.
+"""The figures of a result as Markdown: `python -m benchmarks.table [--readme] results.json`.
 
 Pure: from the JSON alone, so that a README's table and a run's table are the same.
 """
@@ -29,6 +29,11 @@ def markdown(result: dict[str, Any]) -> str:
     """All that was measured, one table a part."""
     parts = [*_models(result), *_free(result), *_formats(result), *_goals(result), _about(result)]
     return "\n\n".join(parts) + "\n"
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What the README shows of it."""
+    return "\n\n".join([*_models(result), *_free(result), _about(result)]) + "\n"
 
 
 def goals(result: dict[str, Any]) -> Iterator[Goal]:
@@ -179,4 +184,5 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown(json.loads(Path(sys.argv[1]).read_text("utf-8"))), end="")
+    chosen = summary if "--readme" in sys.argv else markdown
+    print(chosen(json.loads(Path(sys.argv[-1]).read_text("utf-8"))), end="")

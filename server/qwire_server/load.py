@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from qwire_server.checkpoint.layout import Layout
-    from qwire_server.engine.engine import Runner
+    from qwire_server.engine.runner import Runner
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
@@ -49,7 +49,7 @@ def load_model(settings: Settings) -> LoadedModel:
         max_tokens=max_tokens,
         lower_case=shape.lower_case,
     )
-    revision = fingerprint.content_revision(found.folder)
+    content = fingerprint.content_revision(found.folder)
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
@@ -64,9 +64,9 @@ def load_model(settings: Settings) -> LoadedModel:
     runner.warm_up(limits.batch_tokens)
     served = Served(
         model=found.model_id,
-        revision=revision,
+        revision=found.commit or content,
         fingerprint=fingerprint.fingerprint(
-            revision, shape, dtype=dtype_name, max_tokens=max_tokens
+            content, shape, dtype=dtype_name, max_tokens=max_tokens
         ),
         languages=shape.languages,
         native_dimensions=shape.hidden_size,

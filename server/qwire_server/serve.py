@@ -124,6 +124,8 @@ class Server:
     async def run(self, stopping: asyncio.Event) -> int:
         """Serve until `stopping` is set, or until the engine fails; the process's exit status."""
         self._gate.watch(lambda: stopping.set() if self._failure else None)
+        if self._failure:  # since before somebody watched
+            stopping.set()
         await stopping.wait()
         await self.stop()
         if self._failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -56,6 +57,14 @@ def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     text = path.read_text("utf-8")
     assert str(ROOT) not in text
     assert f'"{socket.gethostname()}"' not in text
+
+
+def test_the_readme_shows_what_was_measured():
+    """Its table is made from a result, never by hand."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    path = re.search(r"benchmarks/results/[\w.-]+\.json", readme)
+    assert path
+    assert run("benchmarks.table", "--readme", path[0], timeout=10) in readme
 
 
 @pytest.mark.slow

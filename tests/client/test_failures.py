@@ -6,10 +6,10 @@ import http.server
 import socket
 import threading
 import time
-from pathlib import Path
 
 import grpc
 import pytest
+import trustme
 
 import qwire
 from qwire.v1 import embedding_pb2 as pb
@@ -239,30 +239,42 @@ def test_an_http_port_is_recognised(connect):
             web.shutdown()
 
 
-HERE = Path(__file__).parent
+class Private:
+    """A certificate for "qwire-test" that no machine trusts, made anew."""
+
+    def __init__(self):
+        authority = trustme.CA()
+        issued = authority.issue_cert("qwire-test")
+        chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+        self.server = (issued.private_key_pem.bytes(), chain)
+        self.ca_cert = authority.cert_pem.bytes()
+
+
+@pytest.fixture(scope="module")
+def private():
+    return Private()
 
 
 @pytest.mark.parametrize("as_path", [True, False])
-def test_tls_with_a_private_certificate(connect, as_path):
-    key, certificate = HERE / "localhost.key", HERE / "localhost.crt"
-    with FakeServer(tls=(key.read_bytes(), certificate.read_bytes())) as server:
-        ca_cert = str(certificate) if as_path else certificate.read_bytes()
+def test_tls_with_a_private_certificate(connect, private, tmp_path, as_path):
+    path = tmp_path / "ca.pem"
+    path.write_bytes(private.ca_cert)
+    with FakeServer(tls=private.server) as server:
+        ca_cert = str(path) if as_path else private.ca_cert
         client = connect(f"grpcs://{server.target}", ca_cert=ca_cert, server_name="qwire-test")
         assert client.embed(["a"]).shape == (1, 16)
 
 
-def test_tls_with_an_unknown_certificate_is_explained(connect):
-    key, certificate = HERE / "localhost.key", HERE / "localhost.crt"
-    with FakeServer(tls=(key.read_bytes(), certificate.read_bytes())) as server:
+def test_tls_with_an_unknown_certificate_is_explained(connect, private):
+    with FakeServer(tls=private.server) as server:
         client = connect(f"grpcs://{server.target}", server_name="qwire-test")
         with pytest.raises(qwire.ConnectionFailedError, match="give ca_cert"):
             client.embed(["a"])
 
 
-def test_no_tls_to_a_server_that_has_it_is_explained(connect):
-    key, certificate = HERE / "localhost.key", HERE / "localhost.crt"
+def test_no_tls_to_a_server_that_has_it_is_explained(connect, private):
     with (
-        FakeServer(tls=(key.read_bytes(), certificate.read_bytes())) as server,
+        FakeServer(tls=private.server) as server,
         pytest.raises(qwire.ConnectionFailedError, match="use grpcs://"),
     ):
         connect(server.target).embed(["a"])

@@ -64,6 +64,16 @@ def test_what_cannot_be_served_faithfully_is_refused(
         local.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.json", '{"model_type": "qwen3"}'), ("config.json", "[]"), ("modules.json", "[{}]")],
+)
+def test_a_file_without_what_it_should_hold_is_told(folder: Path, name: str, content: str):
+    (folder / name).write_text(content)
+    with pytest.raises(ModelError, match="is not what it should be"):
+        layout.read(folder)
+
+
 @pytest.mark.parametrize("kind", ["sentence_transformers.models.Dense", "evil.Pooling"])
 def test_steps_that_are_not_known_are_refused(folder: Path, kind: str):
     steps = json.loads((folder / "modules.json").read_text())
@@ -216,3 +226,19 @@ def test_shards_load(tmp_path: Path):
         json.dumps({"metadata": {"total_size": 1}, "weight_map": index})
     )
     assert (local.embed(local.load(folder), ["a text"]) == whole).all()
+
+
+def test_a_model_from_the_hubs_cache_is_known_by_its_commit(
+    qwen_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The cache as huggingface_hub lays it out; nothing is asked of the network."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--Acme--Tiny-Qwen3"
+    shutil.copytree(qwen_folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    from_cache = local.load("Acme/Tiny-Qwen3").served
+    assert (from_cache.model, from_cache.revision) == ("Acme/Tiny-Qwen3", commit)
+    assert from_cache.fingerprint == local.load(qwen_folder).served.fingerprint

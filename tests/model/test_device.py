@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from qwire_server.errors import StartError
 from qwire_server.model import device as devices
-from qwire_server.model.attention import attend_sdpa, attend_varlen
+from qwire_server.model.attention import _varlen_kernel, attend_sdpa, attend_varlen
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from qwire_server.model.runner import _mapped_errors, choose_attention
 
@@ -59,6 +60,11 @@ def test_bfloat16_goes_by_compute_capability(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert devices.choose_dtype("auto", CUDA) is dtype
     assert choose_attention(CUDA, dtype) is attend
+
+
+def test_the_packed_kernel_is_called_as_this_torch_wants_it():
+    kernel, extra = _varlen_kernel()
+    inspect.signature(kernel).bind(*range(7), scale=0.1, window_size=(-1, 0), **extra)
 
 
 def test_float32_on_a_new_gpu_goes_through_sdpa(monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from qwire_server.checkpoint import source
 from qwire_server.load import LoadedModel
@@ -104,6 +105,14 @@ def test_bfloat16_stays_close_to_float32(qwen_folder: Path, qwen: LoadedModel):
     half = local.load(qwen_folder, dtype="bfloat16")
     assert cosines(local.embed(half, HARD), local.embed(qwen, HARD)).min() >= 0.999
     assert half.served.fingerprint != qwen.served.fingerprint
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "close"), [("bfloat16", 0.999), ("float32", CLOSE)])
+def test_on_a_gpu_every_text_equals_the_cpu(qwen_folder: Path, qwen: LoadedModel, dtype, close):
+    there = local.load(qwen_folder, device="cuda", dtype=dtype)
+    assert cosines(local.embed(there, TEXTS), local.embed(qwen, TEXTS)).min() >= close
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "cls"])

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def load(folder: Path | str, **settings: object) -> LoadedModel:
-    """Load on the CPU in fp32."""
-    return load_model(Settings(model=str(folder), device="cpu", **settings))
+    """Load on the CPU, in fp32 unless told otherwise."""
+    return load_model(Settings(**{"model": str(folder), "device": "cpu", **settings}))
 
 
 def embed(

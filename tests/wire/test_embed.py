@@ -277,6 +277,32 @@ async def test_an_unforeseen_error_is_internal_with_the_request_id_and_echoes_no
     assert "request abc-2 failed" in caplog.text
 
 
+async def test_a_failure_while_answers_are_handed_over_is_told_to_its_caller_only(fake: Running):
+    dispatcher = fake.server._gate.embedder()._dispatcher
+    take_outcomes = dispatcher._hand_over
+
+    def broken_first(outcomes) -> None:
+        first = dispatcher._sinks[outcomes[0].key]
+        dispatcher._sinks[outcomes[0].key] = first._replace(take=lambda _: 1 / 0)
+        take_outcomes(outcomes)
+
+    fake.runner.gate.clear()
+    busy = asyncio.ensure_future(fake.embed("busy"))
+    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+    first = asyncio.ensure_future(fake.embed("a"))
+    await until(lambda: "interactive 1" in repr(fake.server))
+    second = asyncio.ensure_future(fake.embed("b"))
+    await until(lambda: "interactive 2" in repr(fake.server))
+    dispatcher._hand_over = broken_first
+    fake.runner.gate.set()
+    errors = await asyncio.gather(busy, first, second, return_exceptions=True)
+    assert [getattr(e, "code", lambda: None)() for e in errors] == [
+        grpc.StatusCode.INTERNAL,  # alone in its batch
+        grpc.StatusCode.INTERNAL,
+        None,
+    ]
+
+
 async def test_a_vector_that_is_not_finite_is_internal_for_that_text_only(fake: Running):
     run = fake.runner.run
 

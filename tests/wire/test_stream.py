@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from qwire.v1 import embedding_pb2 as pb
+from qwire_server.api.call import Call, Options
+from qwire_server.api.flow import Flow
+from qwire_server.engine.work import RequestClass
 from qwire_server.load import LoadedModel
 from qwire_server.model.errors import DeviceLost
 from support import local
@@ -244,6 +247,15 @@ async def test_a_stream_that_is_cancelled_frees_what_it_held(fake: Running):
     await fake.embed("after")
     assert len(fake.runner.batches) == batches + 1
     await until(lambda: "<Admission 0/" in repr(fake.server._gate.embedder()))
+
+
+async def test_a_chunk_that_is_dropped_before_it_was_begun_gives_its_place_back(fake: Running):
+    embedder = fake.server._gate.embedder()
+    call = Call("EmbedStream", "r", "c", float("inf"), RequestClass.BULK)
+    flow = Flow(embedder, call)
+    await flow.put([1], ["a"], Options())
+    await flow.close()
+    assert "<Admission 0/" in repr(embedder)
 
 
 async def test_many_streams_and_questions_at_once_lose_nothing(qwen: Running, tiny: LoadedModel):

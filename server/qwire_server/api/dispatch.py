@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,18 +18,25 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("qwire.server")
 
 
+class Sink(NamedTuple):
+    """Who waits for a work: takes its outcomes, and is told if that goes wrong."""
+
+    take: Callable[[Outcome], None]
+    fail: Callable[[Exception], None]
+
+
 class Dispatcher:
     """Sinks by the key of their work."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._keys = itertools.count(1)
-        self._sinks: dict[int, Callable[[Outcome], None]] = {}
+        self._sinks: dict[int, Sink] = {}
 
     def __repr__(self) -> str:
         return f"<Dispatcher {len(self._sinks)} works wait>"
 
-    def open(self, sink: Callable[[Outcome], None]) -> int:
+    def open(self, sink: Sink) -> int:
         """A new key; `sink` gets the outcomes that carry it, in the event loop."""
         key = next(self._keys)
         self._sinks[key] = sink
@@ -49,4 +56,8 @@ class Dispatcher:
     def _hand_over(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             if sink := self._sinks.get(outcome.key):
-                sink(outcome)
+                try:
+                    sink.take(outcome)
+                except Exception as error:  # noqa: BLE001  a bug of ours: it may cost one work, not the batch
+                    _LOG.exception("an outcome could not be handed over")
+                    sink.fail(error)

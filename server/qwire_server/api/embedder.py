@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qwire_server.api.dispatch import Sink
 from qwire_server.engine.admission import Estimator
 from qwire_server.engine.rows import row_bytes
 from qwire_server.engine.work import RowForm, Rows, Work
@@ -17,7 +18,7 @@ from qwire_server.text.pool import SLICE_CHARS, slices
 from qwire_server.text.tokenizer import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from qwire_server.api.call import Call, Options
     from qwire_server.api.dispatch import Dispatcher
@@ -123,10 +124,8 @@ class Embedder:
         self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
         return whole
 
-    def submit(
-        self, call: Call, plan: Plan, ids: list[TokenIds], sink: Callable[[Outcome], None]
-    ) -> int:
-        """Give texts to the engine; `sink` is called in the event loop until `withdraw`."""
+    def submit(self, call: Call, plan: Plan, ids: list[TokenIds], sink: Sink) -> int:
+        """Give texts to the engine; `sink` gets the outcomes until `withdraw`."""
         key = self._dispatcher.open(sink)
         self._engine.submit(
             Work(
@@ -151,7 +150,7 @@ class Embedder:
         if not ids:
             return Rows(b"", 0)
         gather = _Gather(len(ids), plan.form)
-        key = self.submit(call, plan, ids, gather.add)
+        key = self.submit(call, plan, ids, Sink(gather.add, gather.fail))
         try:
             return await gather.whole
         finally:
@@ -181,6 +180,10 @@ class _Gather:
         self._place(outcome)
         if not self._missing:
             self.whole.set_result(Rows(bytes(self._data), self._texts, bytes(self._scales)))
+
+    def fail(self, error: Exception) -> None:
+        if not self.whole.done():
+            self.whole.set_exception(error)
 
     def _place(self, outcome: Outcome) -> None:
         stride = row_bytes(self._form)

@@ -12,6 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwire_server.api.dispatch import Sink
 from qwire_server.api.embedder import error_of
 from qwire_server.engine.work import NO_ROWS
 from qwire_server.text.pool import slices
@@ -146,6 +147,8 @@ class Flow:
         self._tokens_in_flight += estimate
         task = asyncio.create_task(self._run(chunk, held, estimate))
         self._chunks.add(task)
+        # Not in the task itself: one that is cancelled before its first step never runs at all.
+        task.add_done_callback(lambda _: held.release())
         task.add_done_callback(self._ended)
 
     async def _run(self, chunk: _Chunk, held: Held, estimate: int) -> None:
@@ -163,11 +166,10 @@ class Flow:
                 chunk = chunk.without(set(encoded.errors))
             chunk.expect(encoded)
             if chunk.texts:
-                sink = partial(self._answer, chunk, held)
+                sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(self._call, chunk.plan, chunk.token_ids, sink)
                 await chunk.answered.wait()
         finally:
-            held.release()
             if key is not None:
                 self._embedder.withdraw(key)
 

@@ -52,13 +52,13 @@ def _sample(path: Path, digest: hashlib._Hash) -> None:
             digest.update(file.read(_SAMPLE_BYTES))
 
 
-def fingerprint(revision: str, layout: Layout, *, dtype: str, max_tokens: int) -> str:
-    """Digest of everything that changes vectors; 16 hex digits.
+def fingerprint(content: str, layout: Layout, *, dtype: str, max_tokens: int) -> str:
+    """Digest of everything that changes vectors, `content_revision` included; 16 hex digits.
 
     The model's name is left out: the same weights under another name give the same vectors.
     """
     facts = {
-        "revision": revision,
+        "content": content,
         "dtype": dtype,
         "pooling": layout.pooling,
         "max_tokens": max_tokens,

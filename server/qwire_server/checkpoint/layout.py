@@ -69,6 +69,14 @@ def read(folder: Path, pooling: str = "auto") -> Layout:
     Raises:
         ModelError: a file is missing or broken, or asks for something that is not served.
     """
+    try:
+        return _read(folder, pooling)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ModelError(f"a JSON file in {folder} is not what it should be ({what})") from error
+
+
+def _read(folder: Path, pooling: str) -> Layout:
     config = read_json(folder / "config.json")
     model_type = config.get("model_type", "")
     _refuse_unserved(folder, config, model_type)

@@ -17,11 +17,11 @@ _HUB_PATTERNS = ["*.safetensors", "*.json", "*/config.json", "README.md"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model's name and the folder that holds it."""
+    """A model's name, the folder that holds it, and the hub's commit if it came from there."""
 
     model_id: str
     folder: Path
-    languages: tuple[str, ...] = ()
+    commit: str = ""
 
 
 def find(model: str, revision: str | None = None) -> Source:
@@ -43,7 +43,8 @@ def find(model: str, revision: str | None = None) -> Source:
         raise ModelError(
             f"--model {model}: no such folder, and a hub id looks like Qwen/Qwen3-Embedding-0.6B"
         )
-    return Source(model, _from_hub(model, revision))
+    folder = _from_hub(model, revision)
+    return Source(model, folder, commit=folder.name)  # the cache keeps snapshots/<commit>
 
 
 def _demo() -> Source:

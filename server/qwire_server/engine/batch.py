@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qwire_server.engine.backlog import Entry, Item
-    from qwire_server.engine.engine import Runner
+    from qwire_server.engine.runner import Runner
     from qwire_server.engine.work import RowForm
 
 _LOG = logging.getLogger("qwire.server")

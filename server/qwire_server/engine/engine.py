@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,32 +20,14 @@ from qwire_server.engine.work import Failure, Outcome
 from qwire_server.model.errors import DeviceLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from qwire_server.engine.observer import Observer
+    from qwire_server.engine.runner import Runner
     from qwire_server.engine.work import TokenIds, Work
 
 _LOG = logging.getLogger("qwire.server")
 _SPEED_MEMORY = 0.8  # weight of the past in the running tokens/s: about five batches
-
-
-class Runner(Protocol):
-    """A model on a device; `model.runner` has the real one."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Ids below it are valid."""
-
-    def run(self, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
-        """Pooled rows, (texts, native dim) float32, in the order given.
-
-        Raises:
-            OutOfMemory: a smaller batch may fit.
-            DeviceLost: nothing will run any more.
-            Exception: anything else is blamed on a text, which is found by running each alone.
-        """
 
 
 class Engine:

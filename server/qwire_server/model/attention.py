@@ -7,6 +7,7 @@ reached through transformers' own hook (`AttentionInterface`), so that its model
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -14,6 +15,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwire_server.model.packing import Packed
 
 NAME = "qwire_packed"
@@ -73,13 +76,8 @@ def attend_varlen(
     scale: float | None,
 ) -> torch.Tensor:
     """CUDA, compute capability 8.0 and more, bf16 or fp16: one kernel for the whole batch."""
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  torch >= 2.10, CUDA only
-
-    # torch 2.12 and later want grouped heads said aloud; 2.11 has no such parameter.
-    extra: dict[str, Any] = (
-        {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
-    )
-    result = varlen_attn(
+    kernel, extra = _varlen_kernel()
+    result = kernel(
         query,
         key,
         value,
@@ -93,6 +91,16 @@ def attend_varlen(
     )
     assert isinstance(result, torch.Tensor)  # a pair only with return_aux
     return result
+
+
+@cache
+def _varlen_kernel() -> tuple[Callable[..., Any], dict[str, bool]]:
+    """The kernel, and what this torch wants besides: looked up once, not in each layer."""
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  imports CUDA's part
+
+    # torch 2.12 and later want grouped heads said aloud; 2.11 has no such parameter.
+    grouped = "enable_gqa" in inspect.signature(varlen_attn).parameters
+    return varlen_attn, {"enable_gqa": True} if grouped else {}
 
 
 def _hook(
