@@ -204,6 +204,12 @@ async def test_a_request_larger_than_the_queue_is_refused_for_good():
         assert "at most 200" in error.details()
 
 
+async def test_an_estimate_alone_refuses_no_request_for_good():
+    """Three texts of 21 tokens are taken for 128 each, which together the queue could not hold."""
+    async with fake_serving(queue_tokens=300) as small:
+        assert (await small.embed(*["<|endoftext|>" * 20] * 3)).shape == (3, DIM)
+
+
 async def test_a_full_queue_refuses_at_once_with_a_hint():
     async with fake_serving(queue_tokens=300) as small:
         small.runner.gate.clear()

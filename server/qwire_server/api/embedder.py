@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from qwire_server.api.call import Call, Options
     from qwire_server.api.dispatch import Dispatcher
-    from qwire_server.api.room import Room
+    from qwire_server.api.room import Held, Room
     from qwire_server.api.served import Plan, Served
     from qwire_server.engine.engine import Engine
     from qwire_server.engine.work import Failure, Outcome, TokenIds
@@ -73,8 +73,7 @@ class Embedder:
             RequestError: with `index` where one text is to blame.
         """
         plan = self.served.plan(call, options)
-        self.served.check_texts(texts)
-        held = self.room.take(sum(self.estimate(texts)))
+        held = self._admit(texts)
         try:
             encoded = await self.encode(texts, plan)
             for error in encoded.errors.values():
@@ -91,8 +90,7 @@ class Embedder:
     ) -> tuple[list[int], list[int]]:
         """Tokens of each text, untruncated, and how many of them are unknown."""
         plan = self.served.plan(call, options)
-        self.served.check_texts(texts)
-        held = self.room.take(sum(self.estimate(texts)))
+        held = self._admit(texts)
         try:
             parts = await asyncio.gather(
                 *(
@@ -103,6 +101,14 @@ class Embedder:
         finally:
             held.release()
         return [t for tokens, _ in parts for t in tokens], [u for _, us in parts for u in us]
+
+    def _admit(self, texts: Sequence[str]) -> Held:
+        """Check the texts and hold room for what they are likely to need.
+
+        No estimate refuses for good: only the true count tells what could never fit.
+        """
+        self.served.check_texts(texts)
+        return self.room.take(min(sum(self.estimate(texts)), self.served.limits.queue_tokens))
 
     def estimate(self, texts: Sequence[str]) -> list[int]:
         """Tokens that each text is likely to have, before it is tokenised."""
