@@ -96,7 +96,8 @@ class Flow:
         # No slice is larger than a batch: the queue is filled to its bound, not far beyond it.
         sizes = self._embedder.estimate(texts)
         for part in slices(sizes, self.served.limits.batch_tokens):
-            await self._start(_Chunk(plan, list(ids[part]), list(texts[part])))
+            chunk = _Chunk(plan, list(ids[part]), list(texts[part]))
+            await self._start(chunk, sum(sizes[part]))
             while self._tokens_in_flight > self._window:
                 self._shrunk.clear()
                 await self._shrunk.wait()
@@ -137,12 +138,11 @@ class Flow:
             task.cancel()
         await asyncio.gather(*self._chunks, return_exceptions=True)
 
-    async def _start(self, chunk: _Chunk) -> None:
+    async def _start(self, chunk: _Chunk, estimate: int) -> None:
         sized = [self.served.text_error(i, t) for i, t in enumerate(chunk.texts)]
         if any(sized):
             self._answer_errors(chunk, {i: error for i, error in enumerate(sized) if error})
             chunk = chunk.without({i for i, error in enumerate(sized) if error})
-        estimate = sum(self._embedder.estimate(chunk.texts))
         held = await self._embedder.room.wait(estimate)
         self._tokens_in_flight += estimate
         task = asyncio.create_task(self._run(chunk, held, estimate))
