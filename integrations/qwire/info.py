@@ -34,7 +34,7 @@ class Limits:
     bytes_per_text: int
     bytes_per_message: int
     tokens_per_batch: int
-    tokens_queued: int
+    tokens_per_request: int
     tokens_per_stream: int
 
 
@@ -78,7 +78,7 @@ def read_description(reply: pb.DescribeResponse) -> Description:
             bytes_per_text=reply.limits.bytes_per_text,
             bytes_per_message=reply.limits.bytes_per_message,
             tokens_per_batch=reply.limits.tokens_per_batch,
-            tokens_queued=reply.limits.tokens_queued,
+            tokens_per_request=reply.limits.tokens_per_request,
             tokens_per_stream=reply.limits.tokens_per_stream,
         ),
     )

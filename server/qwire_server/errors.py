@@ -8,10 +8,11 @@
         |   +-- InvalidDimensions
         |   +-- TextTooLarge       bytes
         |   +-- TextTooLong        tokens, with truncation off
-        |   +-- RequestTooLarge    would never fit the queue
+        |   +-- RequestTooLarge    more tokens than one request may have
         +-- ModelNotFound          NOT_FOUND, 404
         +-- FingerprintMismatch    FAILED_PRECONDITION, 412
         +-- Overloaded             RESOURCE_EXHAUSTED, 429
+        +-- QuotaExceeded          RESOURCE_EXHAUSTED, 429
         +-- DeadlineExceeded       DEADLINE_EXCEEDED, 504
         +-- Unavailable            UNAVAILABLE, 503
         +-- NotFinite              INTERNAL, 500
@@ -89,7 +90,7 @@ class TextTooLong(InvalidRequest):
 
 
 class RequestTooLarge(InvalidRequest):
-    """More work in one request than the queue may ever hold."""
+    """More tokens in one request than the server takes."""
 
     code = "REQUEST_TOO_LARGE"
 
@@ -118,8 +119,16 @@ class Overloaded(RequestError):
     http_code = 429
 
 
+class QuotaExceeded(RequestError):
+    """This client has used what it may use for now."""
+
+    code = "QUOTA_EXCEEDED"
+    grpc_code = "RESOURCE_EXHAUSTED"
+    http_code = 429
+
+
 class DeadlineExceeded(RequestError):
-    """The caller's deadline passed before the work was done."""
+    """The caller's deadline passed, or would pass, before the work is done."""
 
     code = "DEADLINE_EXCEEDED"
     grpc_code = "DEADLINE_EXCEEDED"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qwire_server.api.served import Limits, Served
 from qwire_server.checkpoint import fingerprint, layout, source
+from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
 from qwire_server.text.tokenizer import Tokenizer
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("qwire.server")
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # decompressed; grpc refuses more
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
-_QUEUE_BATCHES = 64
+_REQUEST_BATCHES = 64
 _STREAM_BATCHES = 4
 
 
@@ -32,6 +33,7 @@ class LoadedModel:
     served: Served
     tokenizer: Tokenizer
     runner: Runner
+    cost: CostModel = field(default_factory=CostModel)
 
 
 def load_model(settings: Settings) -> LoadedModel:
@@ -62,6 +64,7 @@ def load_model(settings: Settings) -> LoadedModel:
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     runner = PackedRunner(weights.load(found.folder, shape, device, dtype), shape.pooling)
     runner.warm_up(limits.batch_tokens)
+    cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
         model=found.model_id,
         revision=found.commit or content,
@@ -78,7 +81,7 @@ def load_model(settings: Settings) -> LoadedModel:
         dtype=dtype_name,
         limits=limits,
     )
-    return LoadedModel(served, tokenizer, runner)
+    return LoadedModel(served, tokenizer, runner, cost)
 
 
 def _max_tokens(settings: Settings, shape: Layout) -> int:
@@ -90,17 +93,17 @@ def _max_tokens(settings: Settings, shape: Layout) -> int:
 
 def _limits(settings: Settings, device: torch.device, max_tokens: int) -> Limits:
     batch = settings.batch_tokens or _BATCH_TOKENS[device.type]
-    queue = settings.queue_tokens or max(_QUEUE_BATCHES * batch, max_tokens)
-    if queue < max_tokens:
+    request = settings.request_tokens or max(_REQUEST_BATCHES * batch, max_tokens)
+    if request < max_tokens:
         raise StartError(
-            f"--queue-tokens {queue}: one text may have {max_tokens} tokens; raise it, or lower "
-            "--max-tokens"
+            f"--request-tokens {request}: one text may have {max_tokens} tokens; raise it, or "
+            "lower --max-tokens"
         )
     return Limits(
         max_texts=settings.max_texts,
         max_text_bytes=settings.max_text_bytes,
         max_message_bytes=MAX_MESSAGE_BYTES,
         batch_tokens=batch,
-        queue_tokens=queue,
+        request_tokens=request,
         stream_tokens=settings.stream_tokens or _STREAM_BATCHES * batch,
     )

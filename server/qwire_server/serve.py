@@ -29,9 +29,12 @@ from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.service import EmbeddingService
 from qwire_server.api.rpc.stream import ALIVE_SECONDS
-from qwire_server.engine.admission import Admission
+from qwire_server.api.stats import Counters
 from qwire_server.engine.engine import Engine
-from qwire_server.engine.observer import LogObserver
+from qwire_server.engine.observer import LogObserver, Observers
+from qwire_server.engine.queue.admission import Admission
+from qwire_server.engine.queue.backlog import BatchLimits
+from qwire_server.engine.queue.quota import Quota, Quotas
 from qwire_server.errors import StartError
 from qwire_server.load import MAX_MESSAGE_BYTES, load_model
 from qwire_server.text.pool import Pool
@@ -39,6 +42,7 @@ from qwire_server.text.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qwire_server.api.rpc.guard import Context
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.settings import Settings
@@ -65,6 +69,7 @@ class Server:
         observer: told of each batch and request; a log by default.
         load: where the model comes from.
         alive_seconds: how often a quiet stream with work in flight is told ALIVE.
+        identify: who calls; see `api.rpc.guard.Guard`.
 
     Attributes:
         port: that gRPC listens on, known after `start`.
@@ -76,12 +81,15 @@ class Server:
         observer: Observer | None = None,
         load: Callable[[Settings], LoadedModel] = load_model,
         alive_seconds: float = ALIVE_SECONDS,
+        identify: Callable[[Context], str] | None = None,
     ) -> None:
         self.port = 0
         self._settings = settings
-        self._observer = observer or LogObserver()
+        self._counters = Counters()
+        self._observer = Observers(observer or LogObserver(), self._counters)
         self._load = load
         self._alive_seconds = alive_seconds
+        self._identify = identify
         self._gate = Gate()
         self._failure = ""
         self._engine: Engine | None = None
@@ -150,7 +158,7 @@ class Server:
 
     async def _bind(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=_GRPC_OPTIONS)
-        guard = Guard(self._gate, self._observer)
+        guard = Guard(self._gate, self._observer, self._identify)
         service = EmbeddingService(self._gate, guard, self._alive_seconds)
         pb_grpc.add_EmbeddingServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._gate), server)
@@ -172,18 +180,23 @@ class Server:
     def _take_work(self, loaded: LoadedModel) -> None:
         loop = asyncio.get_running_loop()
         dispatcher = Dispatcher(loop)
-        limits = loaded.served.limits
+        settings = self._settings
         engine = Engine(
             loaded.runner,
-            batch_tokens=limits.batch_tokens,
-            bulk_share=self._settings.bulk_share,
+            limits=BatchLimits(
+                tokens=loaded.served.limits.batch_tokens,
+                launch=round(settings.launch_ms * 1000),
+                bulk_share=settings.bulk_share,
+            ),
+            cost=loaded.cost,
             deliver=dispatcher.deliver,
             observer=self._observer,
             on_fatal=partial(_in_loop, loop, self._fail),
         )
         self._engine = engine
-        self._pool = Pool(self._settings.tokenizer_threads)
-        room = Room(Admission(limits.queue_tokens), lambda: engine.tokens_per_second)
+        self._pool = Pool(settings.tokenizer_threads)
+        quota = Quota(settings.client_tokens_per_minute, settings.client_streams)
+        room = Room(Admission(round(settings.queue_seconds * 1e6)), Quotas(lambda _: quota))
         embedder = Embedder(
             served=loaded.served,
             tokenizer=loaded.tokenizer,
@@ -191,6 +204,8 @@ class Server:
             room=room,
             dispatcher=dispatcher,
             engine=engine,
+            cost=loaded.cost,
+            counters=self._counters,
         )
         self._gate.open(embedder)
 

@@ -94,14 +94,32 @@ class Settings(BaseSettings):
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
-    queue_tokens: int | None = Field(
-        None, gt=0, description="most tokens accepted and not yet answered; default: 64 batches"
+    request_tokens: int | None = Field(
+        None, gt=0, description="most tokens of one request; default: 64 batches"
+    )
+    queue_seconds: float = Field(
+        10,
+        gt=0,
+        description="most device time that may be accepted and not yet answered; above it, requests "
+        "are told when to come back",
     )
     stream_tokens: int | None = Field(
         None, gt=0, description="most tokens of one stream in flight; default: 4 batches"
     )
+    launch_ms: float = Field(
+        15,
+        gt=0,
+        description="most milliseconds of one batch while questions have come in the last 10 s; "
+        "otherwise batches are full",
+    )
     bulk_share: float = Field(
         0.2, ge=0, le=1, description="part of each batch kept for bulk while interactive work waits"
+    )
+    client_tokens_per_minute: int | None = Field(
+        None, gt=0, description="most tokens a minute for one client; default: no limit"
+    )
+    client_streams: int | None = Field(
+        None, gt=0, description="most open streams of one client; default: no limit"
     )
     max_texts: int = Field(1024, gt=0, description="most texts in one request")
     max_text_bytes: int = Field(256 * 1024, gt=0, description="most bytes of one text (UTF-8)")

@@ -13,6 +13,8 @@ import pytest
 
 from qwire_server.engine.engine import Engine
 from qwire_server.engine.observer import BatchRecord, RequestRecord
+from qwire_server.engine.queue.backlog import BatchLimits
+from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.work import Outcome, RequestClass, RowForm, Work
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from support.runners import VOCAB_SIZE, FakeRunner, row
@@ -44,8 +46,8 @@ class Bench:
         self._keys = count(1)
         self.engine = Engine(
             self.runner,
-            batch_tokens=batch_tokens,
-            bulk_share=0.2,
+            limits=BatchLimits(tokens=batch_tokens),
+            cost=CostModel(),
             deliver=lambda outcomes: [self.outcomes.put(o) for o in outcomes] and None,
             observer=self.observer,
             on_fatal=self.fatal.put,
@@ -54,7 +56,10 @@ class Bench:
     def submit(self, *texts: list[int], **facts: object) -> int:
         key = next(self._keys)
         ids = [np.array(t, np.int32) for t in texts]
-        self.engine.submit(Work(key=key, token_ids=ids, form=FORM, model="m", **facts))
+        costs = [max(1, len(t)) for t in texts]
+        self.engine.submit(
+            Work(key=key, token_ids=ids, costs=costs, form=FORM, model="m", **facts)
+        )
         return key
 
     def answers(self, texts: int) -> dict[tuple[int, int], np.ndarray | str]:
@@ -282,8 +287,9 @@ def test_a_batch_record_says_what_ran(bench: Bench):
     bench.release()
     bench.answers(3)
     record = bench.observer.batches[1]
-    assert (record.texts, record.tokens, record.bulk_tokens, record.budget) == (2, 3, 2, 100)
+    assert (record.texts, record.tokens, record.bulk_tokens, record.fill) == (2, 3, 2, None)
     assert record.compute_seconds > 0
+    assert record.waited_seconds > 0
 
 
 def test_entries_are_forgotten_once_answered(bench: Bench):

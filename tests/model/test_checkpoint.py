@@ -171,8 +171,8 @@ def test_more_tokens_than_the_model_takes_are_refused(folder: Path):
 
 
 def test_a_queue_that_could_not_hold_one_text_is_refused(folder: Path):
-    with pytest.raises(StartError, match="--queue-tokens 100"):
-        local.load(folder, queue_tokens=100)
+    with pytest.raises(StartError, match="--request-tokens 100"):
+        local.load(folder, request_tokens=100)
 
 
 class TestFingerprint:

@@ -53,7 +53,7 @@ def fake_model(runner: FakeRunner, **limits: int) -> LoadedModel:
         "max_text_bytes": 4096,
         "max_message_bytes": MAX_MESSAGE_BYTES,
         "batch_tokens": 256,
-        "queue_tokens": 4096,
+        "request_tokens": 4096,
         "stream_tokens": 1024,
         **limits,
     }

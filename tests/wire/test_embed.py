@@ -196,8 +196,8 @@ async def test_the_failing_index_counts_over_the_whole_request(fake: Running):
     assert detail_of(await refusal(fake.embed(*texts, truncate=3))).index == 80
 
 
-async def test_a_request_larger_than_the_queue_is_refused_for_good():
-    async with fake_serving(queue_tokens=200) as small:
+async def test_a_request_of_too_many_tokens_is_refused_for_good():
+    async with fake_serving(request_tokens=200) as small:
         error = await refusal(small.embed(*["word " * 100] * 4))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert code_of(error) == "REQUEST_TOO_LARGE"
@@ -205,13 +205,13 @@ async def test_a_request_larger_than_the_queue_is_refused_for_good():
 
 
 async def test_an_estimate_alone_refuses_no_request_for_good():
-    """Three texts of 21 tokens are taken for 128 each, which together the queue could not hold."""
-    async with fake_serving(queue_tokens=300) as small:
+    """Three texts of 21 tokens are taken for 128 each at first, which is more than is allowed."""
+    async with fake_serving(request_tokens=300) as small:
         assert (await small.embed(*["<|endoftext|>" * 20] * 3)).shape == (3, DIM)
 
 
 async def test_a_full_queue_refuses_at_once_with_a_hint():
-    async with fake_serving(queue_tokens=300) as small:
+    async with fake_serving({"queue_seconds": 3e-4}) as small:
         small.runner.gate.clear()
         first = asyncio.ensure_future(small.embed(*["word " * 100] * 2))
         assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
@@ -239,7 +239,7 @@ async def test_a_deadline_that_passes_in_the_queue_is_answered_and_not_computed(
 
 
 async def test_a_cancelled_call_is_not_computed_and_frees_its_place():
-    async with fake_serving(queue_tokens=140) as small:
+    async with fake_serving({"queue_seconds": 2.4e-4}) as small:
         small.runner.gate.clear()
         busy = asyncio.ensure_future(small.embed("first"))
         assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
@@ -365,7 +365,7 @@ async def test_one_record_is_observed_for_each_request(fake: Running):
 
 async def test_a_large_reply_comes_whole(fake: Running):
     """Two thousand texts in many batches, put together in their order."""
-    async with fake_serving(max_texts=5000, queue_tokens=10**6, batch_tokens=10**4) as wide:
+    async with fake_serving(max_texts=5000, request_tokens=10**6, batch_tokens=10**4) as wide:
         texts = [f"text {i}" for i in range(2000)]
         reply = await wide.stub.Embed(pb.EmbedRequest(texts=texts))
         rows = rows_of(reply.vectors)

@@ -194,14 +194,16 @@ async def test_a_client_that_does_not_read_is_not_read_from():
 
 
 async def test_a_chunk_far_larger_than_window_and_queue_is_answered_in_full():
-    async with fake_serving(stream_tokens=200, queue_tokens=300, max_text_bytes=10**6) as fake:
+    async with fake_serving({"queue_seconds": 3e-4}, stream_tokens=200, max_text_bytes=10**6) as fake:
         texts = [f"word {i} " * 30 for i in range(300)]
         got = await replies(fake.stub.EmbedStream(), message(texts))
         assert set(rows_by_id(got)) == set(range(300))
 
 
 async def test_questions_are_answered_while_a_stream_has_the_queue_full():
-    async with fake_serving(queue_tokens=1000, stream_tokens=5000, batch_tokens=100) as fake:
+    async with fake_serving(
+        {"queue_seconds": 1e-3}, stream_tokens=5000, batch_tokens=100
+    ) as fake:
         fake.runner.gate.clear()
         call = fake.stub.EmbedStream()
         texts = [f"{i} " + "word " * 60 for i in range(200)]
@@ -246,7 +248,7 @@ async def test_a_stream_that_is_cancelled_frees_what_it_held(fake: Running):
     fake.runner.gate.set()
     await fake.embed("after")
     assert len(fake.runner.batches) == batches + 1
-    await until(lambda: "<Admission 0/" in repr(fake.server._gate.embedder()))
+    await until(lambda: "<Admission 0.000 of" in repr(fake.server._gate.embedder()))
 
 
 async def test_a_chunk_that_is_dropped_before_it_was_begun_gives_its_place_back(fake: Running):
@@ -255,7 +257,7 @@ async def test_a_chunk_that_is_dropped_before_it_was_begun_gives_its_place_back(
     flow = Flow(embedder, call)
     await flow.put([1], ["a"], Options())
     await flow.close()
-    assert "<Admission 0/" in repr(embedder)
+    assert "<Admission 0.000 of" in repr(embedder)
 
 
 async def test_many_streams_and_questions_at_once_lose_nothing(qwen: Running, tiny: LoadedModel):

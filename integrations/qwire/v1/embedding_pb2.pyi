@@ -58,6 +58,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_FAILED: _ClassVar[ErrorCode]
     UNAVAILABLE: _ClassVar[ErrorCode]
     INTERNAL: _ClassVar[ErrorCode]
+    QUOTA_EXCEEDED: _ClassVar[ErrorCode]
 INPUT_TYPE_UNSPECIFIED: InputType
 INPUT_TYPE_DOCUMENT: InputType
 INPUT_TYPE_QUERY: InputType
@@ -92,6 +93,7 @@ NOT_FINITE: ErrorCode
 MODEL_FAILED: ErrorCode
 UNAVAILABLE: ErrorCode
 INTERNAL: ErrorCode
+QUOTA_EXCEEDED: ErrorCode
 
 class EmbedOptions(_message.Message):
     __slots__ = ("model", "expected_fingerprint", "input_type", "instruction", "dimensions", "normalize", "truncate", "encoding", "request_class")
@@ -264,20 +266,98 @@ class Prompts(_message.Message):
     def __init__(self, query: _Optional[str] = ..., document: _Optional[str] = ..., template: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("texts_per_request", "bytes_per_text", "bytes_per_message", "tokens_per_batch", "tokens_queued", "tokens_per_stream")
+    __slots__ = ("texts_per_request", "bytes_per_text", "bytes_per_message", "tokens_per_batch", "tokens_per_request", "tokens_per_stream")
     TEXTS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
     BYTES_PER_TEXT_FIELD_NUMBER: _ClassVar[int]
     BYTES_PER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_BATCH_FIELD_NUMBER: _ClassVar[int]
-    TOKENS_QUEUED_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_STREAM_FIELD_NUMBER: _ClassVar[int]
     texts_per_request: int
     bytes_per_text: int
     bytes_per_message: int
     tokens_per_batch: int
-    tokens_queued: int
+    tokens_per_request: int
     tokens_per_stream: int
-    def __init__(self, texts_per_request: _Optional[int] = ..., bytes_per_text: _Optional[int] = ..., bytes_per_message: _Optional[int] = ..., tokens_per_batch: _Optional[int] = ..., tokens_queued: _Optional[int] = ..., tokens_per_stream: _Optional[int] = ...) -> None: ...
+    def __init__(self, texts_per_request: _Optional[int] = ..., bytes_per_text: _Optional[int] = ..., bytes_per_message: _Optional[int] = ..., tokens_per_batch: _Optional[int] = ..., tokens_per_request: _Optional[int] = ..., tokens_per_stream: _Optional[int] = ...) -> None: ...
+
+class StatsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatsResponse(_message.Message):
+    __slots__ = ("uptime_seconds", "queue_seconds", "interactive", "bulk", "clients", "clients_active", "calls", "failures", "texts", "tokens", "bulk_tokens", "texts_expired", "batches", "batch_fill", "busy_seconds", "cost_scale")
+    class CallsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class FailuresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    INTERACTIVE_FIELD_NUMBER: _ClassVar[int]
+    BULK_FIELD_NUMBER: _ClassVar[int]
+    CLIENTS_FIELD_NUMBER: _ClassVar[int]
+    CLIENTS_ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BULK_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FILL_FIELD_NUMBER: _ClassVar[int]
+    BUSY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    COST_SCALE_FIELD_NUMBER: _ClassVar[int]
+    uptime_seconds: float
+    queue_seconds: float
+    interactive: ClassStats
+    bulk: ClassStats
+    clients: _containers.RepeatedCompositeFieldContainer[ClientStats]
+    clients_active: int
+    calls: _containers.ScalarMap[str, int]
+    failures: _containers.ScalarMap[str, int]
+    texts: int
+    tokens: int
+    bulk_tokens: int
+    texts_expired: int
+    batches: int
+    batch_fill: float
+    busy_seconds: float
+    cost_scale: float
+    def __init__(self, uptime_seconds: _Optional[float] = ..., queue_seconds: _Optional[float] = ..., interactive: _Optional[_Union[ClassStats, _Mapping]] = ..., bulk: _Optional[_Union[ClassStats, _Mapping]] = ..., clients: _Optional[_Iterable[_Union[ClientStats, _Mapping]]] = ..., clients_active: _Optional[int] = ..., calls: _Optional[_Mapping[str, int]] = ..., failures: _Optional[_Mapping[str, int]] = ..., texts: _Optional[int] = ..., tokens: _Optional[int] = ..., bulk_tokens: _Optional[int] = ..., texts_expired: _Optional[int] = ..., batches: _Optional[int] = ..., batch_fill: _Optional[float] = ..., busy_seconds: _Optional[float] = ..., cost_scale: _Optional[float] = ...) -> None: ...
+
+class ClassStats(_message.Message):
+    __slots__ = ("held_seconds", "texts_waiting", "oldest_seconds")
+    HELD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    held_seconds: float
+    texts_waiting: int
+    oldest_seconds: float
+    def __init__(self, held_seconds: _Optional[float] = ..., texts_waiting: _Optional[int] = ..., oldest_seconds: _Optional[float] = ...) -> None: ...
+
+class ClientStats(_message.Message):
+    __slots__ = ("client", "request_class", "held_seconds", "oldest_seconds", "streams")
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_CLASS_FIELD_NUMBER: _ClassVar[int]
+    HELD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    request_class: RequestClass
+    held_seconds: float
+    oldest_seconds: float
+    streams: int
+    def __init__(self, client: _Optional[str] = ..., request_class: _Optional[_Union[RequestClass, str]] = ..., held_seconds: _Optional[float] = ..., oldest_seconds: _Optional[float] = ..., streams: _Optional[int] = ...) -> None: ...
 
 class ErrorDetail(_message.Message):
     __slots__ = ("code", "index", "retry_after_ms", "request_id")

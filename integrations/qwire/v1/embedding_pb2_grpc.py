@@ -15,7 +15,7 @@ class EmbeddingStub(object):
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
     grpc-status-details-bin  a google.rpc.Status whose details hold one ErrorDetail
-    grpc-retry-pushback-ms   with OVERLOADED: milliseconds to wait before trying again
+    grpc-retry-pushback-ms   with OVERLOADED and QUOTA_EXCEEDED: milliseconds to wait before trying again
     """
 
     def __init__(self, channel):
@@ -44,6 +44,11 @@ class EmbeddingStub(object):
                 request_serializer=qwire_dot_v1_dot_embedding__pb2.CountTokensRequest.SerializeToString,
                 response_deserializer=qwire_dot_v1_dot_embedding__pb2.CountTokensResponse.FromString,
                 )
+        self.Stats = channel.unary_unary(
+                '/qwire.v1.Embedding/Stats',
+                request_serializer=qwire_dot_v1_dot_embedding__pb2.StatsRequest.SerializeToString,
+                response_deserializer=qwire_dot_v1_dot_embedding__pb2.StatsResponse.FromString,
+                )
 
 
 class EmbeddingServicer(object):
@@ -56,7 +61,7 @@ class EmbeddingServicer(object):
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
     grpc-status-details-bin  a google.rpc.Status whose details hold one ErrorDetail
-    grpc-retry-pushback-ms   with OVERLOADED: milliseconds to wait before trying again
+    grpc-retry-pushback-ms   with OVERLOADED and QUOTA_EXCEEDED: milliseconds to wait before trying again
     """
 
     def Describe(self, request, context):
@@ -89,6 +94,13 @@ class EmbeddingServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Stats(self, request, context):
+        """How busy it is: what waits, what was answered since the start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbeddingServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +124,11 @@ def add_EmbeddingServicer_to_server(servicer, server):
                     request_deserializer=qwire_dot_v1_dot_embedding__pb2.CountTokensRequest.FromString,
                     response_serializer=qwire_dot_v1_dot_embedding__pb2.CountTokensResponse.SerializeToString,
             ),
+            'Stats': grpc.unary_unary_rpc_method_handler(
+                    servicer.Stats,
+                    request_deserializer=qwire_dot_v1_dot_embedding__pb2.StatsRequest.FromString,
+                    response_serializer=qwire_dot_v1_dot_embedding__pb2.StatsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'qwire.v1.Embedding', rpc_method_handlers)
@@ -129,7 +146,7 @@ class Embedding(object):
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
     grpc-status-details-bin  a google.rpc.Status whose details hold one ErrorDetail
-    grpc-retry-pushback-ms   with OVERLOADED: milliseconds to wait before trying again
+    grpc-retry-pushback-ms   with OVERLOADED and QUOTA_EXCEEDED: milliseconds to wait before trying again
     """
 
     @staticmethod
@@ -197,5 +214,22 @@ class Embedding(object):
         return grpc.experimental.unary_unary(request, target, '/qwire.v1.Embedding/CountTokens',
             qwire_dot_v1_dot_embedding__pb2.CountTokensRequest.SerializeToString,
             qwire_dot_v1_dot_embedding__pb2.CountTokensResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Stats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/qwire.v1.Embedding/Stats',
+            qwire_dot_v1_dot_embedding__pb2.StatsRequest.SerializeToString,
+            qwire_dot_v1_dot_embedding__pb2.StatsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

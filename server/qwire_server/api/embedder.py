@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
-from qwire_server.engine.admission import Estimator
+from qwire_server.api.stats import look
+from qwire_server.engine.queue.admission import Asker
+from qwire_server.engine.queue.estimator import Estimator
 from qwire_server.engine.rows import row_bytes
 from qwire_server.engine.work import RowForm, Rows, Work
 from qwire_server.errors import BY_CODE, Internal
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from qwire_server.api.dispatch import Dispatcher
     from qwire_server.api.room import Held, Room
     from qwire_server.api.served import Plan, Served
+    from qwire_server.api.stats import Counters, Stats
     from qwire_server.engine.engine import Engine
+    from qwire_server.engine.queue.cost import CostModel
     from qwire_server.engine.work import Failure, Outcome, TokenIds
     from qwire_server.errors import RequestError
     from qwire_server.text.pool import Pool
@@ -54,9 +58,13 @@ class Embedder:
         room: Room,
         dispatcher: Dispatcher,
         engine: Engine,
+        cost: CostModel,
+        counters: Counters,
     ) -> None:
         self.served = served
         self.room = room
+        self._cost = cost
+        self._counters = counters
         self._estimator = Estimator(served.max_tokens)
         self._tokenizer = tokenizer
         self._pool = pool
@@ -73,14 +81,16 @@ class Embedder:
             RequestError: with `index` where one text is to blame.
         """
         plan = self.served.plan(call, options)
-        held = self._admit(texts)
+        held = self._admit(call, plan, texts)
         try:
             encoded = await self.encode(texts, plan)
             for error in encoded.errors.values():
                 raise error
-            self.room.check_size(sum(encoded.tokens))
-            held.become(sum(encoded.tokens))
-            rows = await self._rows(call, plan, encoded.ids)
+            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens)
+            self.served.check_tokens(tokens)
+            held.become(sum(costs), tokens)
+            held.check_deadline(call.deadline)
+            rows = await self._rows(call, plan, encoded.ids, costs)
         finally:
             held.release()
         return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown)
@@ -90,7 +100,7 @@ class Embedder:
     ) -> tuple[list[int], list[int]]:
         """Tokens of each text, untruncated, and how many of them are unknown."""
         plan = self.served.plan(call, options)
-        held = self._admit(texts)
+        held = self._admit(call, plan, texts)
         try:
             parts = await asyncio.gather(
                 *(
@@ -102,13 +112,15 @@ class Embedder:
             held.release()
         return [t for tokens, _ in parts for t in tokens], [u for _, us in parts for u in us]
 
-    def _admit(self, texts: Sequence[str]) -> Held:
-        """Check the texts and hold room for what they are likely to need.
-
-        No estimate refuses for good: only the true count tells what could never fit.
-        """
+    def _admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Held:
+        """Check the texts and hold room for what they are likely to need."""
         self.served.check_texts(texts)
-        return self.room.take(min(sum(self.estimate(texts)), self.served.limits.queue_tokens))
+        cost = sum(self.costs(self.estimate(texts)))
+        return self.room.take(asker(call, plan), cost, call.deadline)
+
+    def costs(self, tokens: Sequence[int]) -> list[int]:
+        """Microseconds of device time of texts with so many tokens."""
+        return [self._cost.text(n) for n in tokens]
 
     def estimate(self, texts: Sequence[str]) -> list[int]:
         """Tokens that each text is likely to have, before it is tokenised."""
@@ -130,13 +142,14 @@ class Embedder:
         self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
         return whole
 
-    def submit(self, call: Call, plan: Plan, ids: list[TokenIds], sink: Sink) -> int:
+    def submit(self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int], sink: Sink) -> int:
         """Give texts to the engine; `sink` gets the outcomes until `withdraw`."""
         key = self._dispatcher.open(sink)
         self._engine.submit(
             Work(
                 key=key,
                 token_ids=ids,
+                costs=costs,
                 form=plan.form,
                 model=self.served.model,
                 request_class=plan.request_class,
@@ -152,15 +165,26 @@ class Embedder:
         self._dispatcher.close(key)
         self._engine.cancel(key)
 
-    async def _rows(self, call: Call, plan: Plan, ids: list[TokenIds]) -> Rows:
+    def stats(self) -> Stats:
+        """How busy this server is."""
+        return look(self._counters, self.room, self._engine.waiting(), self._cost)
+
+    async def _rows(
+        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]
+    ) -> Rows:
         if not ids:
             return Rows(b"", 0)
         gather = _Gather(len(ids), plan.form)
-        key = self.submit(call, plan, ids, Sink(gather.add, gather.fail))
+        key = self.submit(call, plan, ids, costs, Sink(gather.add, gather.fail))
         try:
             return await gather.whole
         finally:
             self.withdraw(key)
+
+
+def asker(call: Call, plan: Plan) -> Asker:
+    """Whose work a request is."""
+    return Asker(call.client, plan.request_class)
 
 
 class _Gather:

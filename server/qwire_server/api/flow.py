@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
-from qwire_server.api.embedder import error_of
+from qwire_server.api.embedder import asker, error_of
 from qwire_server.engine.work import NO_ROWS
 from qwire_server.text.pool import slices
 
@@ -39,6 +39,7 @@ class Answer:
     usage: list[tuple[int, int, int]]  # tokens, cut, unknown; parallel to ids
     errors: list[tuple[int, RequestError]]
     tokens: int  # of all these texts; in flight until this is written
+    cost: int = 0  # of all these texts, microseconds of device time
 
     @property
     def texts(self) -> int:
@@ -97,7 +98,7 @@ class Flow:
         sizes = self._embedder.estimate(texts)
         for part in slices(sizes, self.served.limits.batch_tokens):
             chunk = _Chunk(plan, list(ids[part]), list(texts[part]))
-            await self._start(chunk, sum(sizes[part]))
+            await self._start(chunk, sizes[part])
             while self._tokens_in_flight > self._window:
                 self._shrunk.clear()
                 await self._shrunk.wait()
@@ -138,12 +139,14 @@ class Flow:
             task.cancel()
         await asyncio.gather(*self._chunks, return_exceptions=True)
 
-    async def _start(self, chunk: _Chunk, estimate: int) -> None:
+    async def _start(self, chunk: _Chunk, sizes: list[int]) -> None:
+        estimate = sum(sizes)
         sized = [self.served.text_error(i, t) for i, t in enumerate(chunk.texts)]
         if any(sized):
             self._answer_errors(chunk, {i: error for i, error in enumerate(sized) if error})
             chunk = chunk.without({i for i, error in enumerate(sized) if error})
-        held = await self._embedder.room.wait(estimate)
+        cost = sum(self._embedder.costs(sizes))
+        held = await self._embedder.room.wait(asker(self._call, chunk.plan), cost)
         self._tokens_in_flight += estimate
         task = asyncio.create_task(self._run(chunk, held, estimate))
         self._chunks.add(task)
@@ -157,17 +160,18 @@ class Flow:
         try:
             encoded = await self._embedder.encode(chunk.texts, chunk.plan)
             tokens = sum(encoded.tokens)
-            held.become(tokens)
+            costs = self._embedder.costs(encoded.tokens)
+            held.become(sum(costs), tokens)
             self.tokens += tokens
             self.cut += sum(encoded.cut)
             self._shrink(estimate - tokens)
             if encoded.errors:
                 self._answer_errors(chunk, encoded.errors)
                 chunk = chunk.without(set(encoded.errors))
-            chunk.expect(encoded)
+            chunk.expect(encoded, costs)
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
-                key = self._embedder.submit(self._call, chunk.plan, chunk.token_ids, sink)
+                key = self._embedder.submit(self._call, chunk.plan, chunk.token_ids, chunk.costs, sink)
                 await chunk.answered.wait()
         finally:
             if key is not None:
@@ -177,7 +181,7 @@ class Flow:
         """Called in the event loop with the outcome of one batch."""
         answer = chunk.answer(outcome)
         self._ready.put_nowait(answer)
-        held.release(answer.tokens)
+        held.give_back(answer.cost)
 
     def _answer_errors(self, chunk: _Chunk, errors: Mapping[int, RequestError]) -> None:
         by_id = [(chunk.ids[i], error) for i, error in errors.items()]
@@ -205,6 +209,7 @@ class _Chunk:
         self.ids = ids
         self.texts = texts
         self.token_ids: list[TokenIds] = []
+        self.costs: list[int] = []
         self.answered = asyncio.Event()
         self._usage: list[tuple[int, int, int]] = []
         self._missing = len(texts)
@@ -213,11 +218,12 @@ class _Chunk:
         kept = [i for i in range(len(self.texts)) if i not in dropped]
         return _Chunk(self.plan, [self.ids[i] for i in kept], [self.texts[i] for i in kept])
 
-    def expect(self, encoded: Encoded) -> None:
+    def expect(self, encoded: Encoded, costs: list[int]) -> None:
         """Take the tokens of the texts that are left."""
         kept = [i for i in range(len(encoded.ids)) if i not in encoded.errors]
         tokens, cut, unknown = encoded.tokens, encoded.cut, encoded.unknown
         self.token_ids = [encoded.ids[i] for i in kept]
+        self.costs = [costs[i] for i in kept]
         self._usage = [(tokens[i], cut[i], unknown[i]) for i in kept]
 
     def answer(self, outcome: Outcome) -> Answer:
@@ -232,4 +238,5 @@ class _Chunk:
             usage=[self._usage[i] for i in outcome.indices],
             errors=[(self.ids[f.index], error_of(f)) for f in outcome.failures],
             tokens=sum(self._usage[i][0] for i in (*outcome.indices, *failed)),
+            cost=sum(self.costs[i] for i in (*outcome.indices, *failed)),
         )

@@ -3,70 +3,142 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from qwire_server.engine import clock
 
-    from qwire_server.engine.admission import Admission
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qwire_server.engine.queue.admission import Admission, Asker
+    from qwire_server.engine.queue.quota import Quotas
 
 
 class Room:
-    """Admission, and the streams that wait for it.
+    """Admission and quotas, and the streams that wait for them."""
 
-    Args:
-        admission: the bookkeeping.
-        speed: tokens per second at which the queue drains now; 0 if not known yet.
-    """
-
-    def __init__(self, admission: Admission, speed: Callable[[], float]) -> None:
-        self._admission = admission
-        self._speed = speed
-        self._line = asyncio.Lock()  # fair: first come, first served
-        self._freed = asyncio.Event()
+    def __init__(self, admission: Admission, quotas: Quotas) -> None:
+        self.admission = admission
+        self.quotas = quotas
+        self._line: deque[_Waiting] = deque()
 
     def __repr__(self) -> str:
-        return f"<Room {self._admission!r}>"
+        return f"<Room {self.admission!r}, {len(self._line)} chunks wait>"
 
-    def take(self, tokens: int) -> Held:
-        """Reserve at once, or raise `Overloaded` or `RequestTooLarge`."""
-        self._admission.reserve(tokens, tokens_per_second=self._speed())
-        return Held(self, tokens)
+    def take(self, asker: Asker, cost: int, deadline: float) -> Held:
+        """Hold at once, or refuse.
 
-    async def wait(self, tokens: int) -> Held:
-        """Reserve as soon as streams may go on."""
-        async with self._line:
-            while not self._admission.has_room_for_stream(tokens):
-                self._freed.clear()
-                await self._freed.wait()
-            self._admission.hold(tokens)
-        return Held(self, tokens)
+        Args:
+            asker: whose work it is.
+            cost: microseconds of device time, likely.
+            deadline: seconds on the monotonic clock.
 
-    def check_size(self, tokens: int) -> None:
-        """Raise `RequestTooLarge` for what could never fit."""
-        self._admission.check_size(tokens)
+        Raises:
+            Overloaded, QuotaExceeded: there is no room now.
+            DeadlineExceeded: there is, but it would come too late.
+        """
+        now = clock.now()
+        self.quotas.check(asker.client, now)
+        self.admission.admit(asker, cost, now=now, deadline=deadline * 1e6)
+        return Held(self, asker, cost)
 
-    def change(self, tokens: int) -> None:
-        """Hold so many more, or less."""
-        self._admission.hold(tokens)
-        if tokens < 0:
-            self._freed.set()
+    async def wait(self, asker: Asker, cost: int) -> Held:
+        """Hold as soon as the client's quota and the queue have room; never refuse."""
+        while pause := self.quotas.wait(asker.client, clock.now()):
+            await asyncio.sleep(pause / 1e6)
+        if not self._line and self.admission.has_room(asker):
+            return self._hold(asker, cost)
+        waiting = _Waiting(asker, cost, asyncio.get_running_loop().create_future())
+        self._line.append(waiting)
+        self._let_in()
+        try:
+            return await waiting.held
+        except asyncio.CancelledError:
+            if waiting.held.cancelled():
+                self._line.remove(waiting)
+            else:
+                waiting.held.result().release()
+            raise
+
+    @contextmanager
+    def stream(self, client: str) -> Iterator[None]:
+        """Count a stream while it is open.
+
+        Raises:
+            QuotaExceeded: the client has too many.
+        """
+        self.quotas.open_stream(client, clock.now())
+        try:
+            yield
+        finally:
+            self.quotas.close_stream(client)
+
+    def change(self, asker: Asker, cost: int, works: int = 0) -> None:
+        """Hold so much more, or less."""
+        self.admission.hold(asker, cost, works)
+        if cost < 0 or works < 0:
+            self._let_in()
+
+    def _hold(self, asker: Asker, cost: int) -> Held:
+        self.admission.hold(asker, cost, works=1)
+        return Held(self, asker, cost)
+
+    def _let_in(self) -> None:
+        """First come, first served; one whose client has too much already holds up nobody else."""
+        for waiting in [w for w in self._line if not w.held.done()]:
+            if self.admission.has_room(waiting.asker):
+                self._line.remove(waiting)
+                waiting.held.set_result(self._hold(waiting.asker, waiting.cost))
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A chunk of a stream that waits for room."""
+
+    asker: Asker
+    cost: int
+    held: asyncio.Future[Held]
 
 
 class Held:
-    """Tokens that one work holds, given back part by part and never twice."""
+    """Device time that one work holds, given back part by part and never twice."""
 
-    def __init__(self, room: Room, tokens: int) -> None:
+    def __init__(self, room: Room, asker: Asker, cost: int) -> None:
+        self.cost = cost
         self._room = room
-        self.tokens = tokens
+        self._asker = asker
+        self._open = True
 
-    def become(self, tokens: int) -> None:
-        """Replace an estimate by the true count."""
-        self._room.change(tokens - self.tokens)
-        self.tokens = tokens
+    def become(self, cost: int, tokens: int) -> None:
+        """Replace the estimate by what the true tokens cost, and charge them to the client."""
+        self._room.quotas.charge(self._asker.client, tokens, clock.now())
+        if self._open:
+            self._room.change(self._asker, cost - self.cost)
+            self.cost = cost
 
-    def release(self, tokens: int | None = None) -> None:
-        """Give back so many tokens; all that are left if None."""
-        part = self.tokens if tokens is None else min(tokens, self.tokens)
-        self.tokens -= part
-        self._room.change(-part)
+    def check_deadline(self, deadline: float) -> None:
+        """Refuse what cannot be answered in time.
+
+        Args:
+            deadline: seconds on the monotonic clock.
+
+        Raises:
+            DeadlineExceeded.
+        """
+        self._room.admission.check_deadline(self._asker, now=clock.now(), deadline=deadline * 1e6)
+
+    def give_back(self, cost: int) -> None:
+        """A part was answered."""
+        part = min(cost, self.cost)
+        self.cost -= part
+        self._room.change(self._asker, -part)
+
+    def release(self) -> None:
+        """All was answered, or nobody waits for it any more."""
+        if self._open:
+            self._open = False
+            cost, self.cost = self.cost, 0
+            self._room.change(self._asker, -cost, works=-1)

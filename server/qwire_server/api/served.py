@@ -11,6 +11,7 @@ from qwire_server.errors import (
     InvalidDimensions,
     InvalidRequest,
     ModelNotFound,
+    RequestTooLarge,
     TextTooLarge,
 )
 from qwire_server.text.prompts import prompt_for
@@ -31,7 +32,7 @@ class Limits:
     max_text_bytes: int
     max_message_bytes: int
     batch_tokens: int
-    queue_tokens: int
+    request_tokens: int
     stream_tokens: int
 
 
@@ -90,6 +91,18 @@ class Served:
         for index, text in enumerate(texts):
             if error := self.text_error(index, text):
                 raise error
+
+    def check_tokens(self, tokens: int) -> None:
+        """Check the true tokens of a whole request.
+
+        Raises:
+            RequestTooLarge.
+        """
+        if tokens > self.limits.request_tokens:
+            raise RequestTooLarge(
+                f"this request has {tokens} tokens, at most {self.limits.request_tokens} are "
+                "taken: send fewer texts at a time, or raise --request-tokens"
+            )
 
     def text_error(self, index: int, text: str) -> TextTooLarge | None:
         """What is wrong with the size of one text."""

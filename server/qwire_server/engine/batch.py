@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.engine.backlog import Entry, Item
+    from qwire_server.engine.queue.item import Entry, Item
     from qwire_server.engine.runner import Runner
-    from qwire_server.engine.work import RowForm
+    from qwire_server.engine.work import RowForm, TokenIds
 
 _LOG = logging.getLogger("qwire.server")
 _NOT_FINITE = (
@@ -70,7 +70,7 @@ def _forward(
 ) -> Iterator[tuple[list[Item], NDArray[np.float32]]]:
     """Yield parts of the batch with their pooled rows; what cannot be run is failed in `done`."""
     try:
-        pooled = runner.run([item.token_ids for item in items])
+        pooled = runner.run([_ids(item) for item in items])
     except DeviceLost:
         raise
     except OutOfMemory:
@@ -120,6 +120,10 @@ def _cut(encoded: Rows, form: RowForm, first: int, last: int) -> Rows:
     stride = row_bytes(form)
     data = encoded.data[first * stride : last * stride]
     return Rows(data, last - first, encoded.scales[first * 4 : last * 4])
+
+
+def _ids(item: Item) -> TokenIds:
+    return item.entry.work.token_ids[item.index]
 
 
 def _form(item: Item) -> RowForm:

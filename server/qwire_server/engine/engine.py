@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwire_server.engine.backlog import Backlog, Entry, Item
-from qwire_server.engine.batch import run_batch
+from qwire_server.engine import clock
+from qwire_server.engine.batch import Done, run_batch
 from qwire_server.engine.observer import BatchRecord
-from qwire_server.engine.work import Failure, Outcome
+from qwire_server.engine.queue.backlog import Backlog
+from qwire_server.engine.queue.item import Entry, Item
+from qwire_server.engine.work import Failure, Outcome, RequestClass
 from qwire_server.model.errors import DeviceLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwire_server.engine.observer import Observer
+    from qwire_server.engine.queue.backlog import BatchLimits, Taken, Waiting
+    from qwire_server.engine.queue.cost import CostModel
     from qwire_server.engine.runner import Runner
     from qwire_server.engine.work import TokenIds, Work
 
 _LOG = logging.getLogger("qwire.server")
-_SPEED_MEMORY = 0.8  # weight of the past in the running tokens/s: about five batches
 
 
 class Engine:
@@ -35,8 +37,8 @@ class Engine:
 
     Args:
         runner: the model.
-        batch_tokens: most tokens in one forward.
-        bulk_share: part of each batch kept for bulk while both classes wait, 0 to 1.
+        limits: of a batch.
+        cost: of the model; learns from each batch.
         deliver: given the outcomes of one batch, once per batch, by the worker thread.
         observer: given one record per batch.
         on_fatal: called once, by the worker thread, when it can work no more.
@@ -46,21 +48,20 @@ class Engine:
         self,
         runner: Runner,
         *,
-        batch_tokens: int,
-        bulk_share: float,
+        limits: BatchLimits,
+        cost: CostModel,
         deliver: Callable[[list[Outcome]], None],
         observer: Observer,
         on_fatal: Callable[[str], None],
     ) -> None:
-        self.batch_tokens = batch_tokens
-        self.tokens_per_second = 0.0
         self._runner = runner
+        self._cost = cost
         self._deliver = deliver
         self._observer = observer
         self._on_fatal = on_fatal
         # Mutable, guarded by _changed: the backlog, the entries by key, the two flags.
         self._changed = threading.Condition()
-        self._backlog = Backlog(bulk_share)
+        self._backlog = Backlog(limits)
         self._entries: dict[int, Entry] = {}
         self._closed = False
         self._failed = ""
@@ -76,16 +77,18 @@ class Engine:
         Ids outside the model's table are answered as failures here: on CUDA such an id would break
         the device for everybody.
         """
-        entry = Entry(work)
+        now = clock.now()
+        entry = Entry(work, now)
         refused = self._refused(work.token_ids)
         bad = {failure.index for failure in refused}
-        items = [Item(entry, i, ids) for i, ids in enumerate(work.token_ids) if i not in bad]
+        sized = zip(work.token_ids, work.costs, strict=True)
+        items = [Item(entry, i, len(t), c) for i, (t, c) in enumerate(sized) if i not in bad]
         entry.unanswered = len(items)
         with self._changed:
             stopped = self._failed or ("the server is stopping" if self._closed else "")
             if not stopped and items:
                 self._entries[work.key] = entry
-                self._backlog.push(items, work.request_class)
+                self._backlog.push(items, now)
                 self._changed.notify()
         if stopped:
             refused = [Failure(i, "UNAVAILABLE", stopped) for i in range(len(work.token_ids))]
@@ -97,6 +100,11 @@ class Engine:
         with self._changed:
             if entry := self._entries.pop(key, None):
                 entry.gone = True
+
+    def waiting(self) -> list[Waiting]:
+        """What waits now, by class and client."""
+        with self._changed:
+            return self._backlog.waiting()
 
     def close(self) -> None:
         """Accept no more, answer what was accepted, end the worker thread."""
@@ -117,58 +125,56 @@ class Engine:
 
     def _work(self) -> None:
         """The worker thread; its own death is an answer too."""
-        batch: list[Item] = []
+        texts: list[Item] = []
         try:
-            while batch := self._next_batch():
-                outcomes = self._run(batch)
-                self._settle(batch)
+            while taken := self._next_batch():
+                texts = taken.items + taken.expired
+                outcomes = [_expired(item) for item in taken.expired]
+                if taken.items:
+                    outcomes += self._run(taken)
+                self._settle(texts)
                 self._deliver(outcomes)
         except DeviceLost as error:
-            self._fail(batch, f"the device failed and the server must restart: {error}")
+            self._fail(texts, f"the device failed and the server must restart: {error}")
         except BaseException as error:  # noqa: BLE001  nobody else would see it
             _LOG.exception("the engine's worker thread died")
-            self._fail(batch, f"the server failed and must restart ({type(error).__name__})")
+            self._fail(texts, f"the server failed and must restart ({type(error).__name__})")
 
-    def _next_batch(self) -> list[Item]:
-        """Block until something waits; empty once closed and drained."""
+    def _next_batch(self) -> Taken | None:
+        """Block until something waits; None once closed and drained."""
         with self._changed:
             while True:
-                if batch := self._backlog.take(self.batch_tokens):
-                    return batch
+                taken = self._backlog.take(clock.now(), self._cost.forward())
+                if taken.items or taken.expired:
+                    return taken
                 if self._closed:
-                    return []
+                    return None
                 self._changed.wait()
 
-    def _run(self, batch: list[Item]) -> list[Outcome]:
-        """Run what is still in time; every item of the batch is in one outcome."""
-        now = time.monotonic()
-        expired = [item for item in batch if item.entry.work.deadline <= now]
-        live = [item for item in batch if item.entry.work.deadline > now]
-        outcomes = [_expired(item) for item in expired]
-        if live:
-            done = run_batch(self._runner, live)
-            outcomes += done.outcomes
-            seconds = time.monotonic() - now
-            tokens = sum(item.cost for item in live)
-            self._learn_speed(tokens, seconds)
-            self._observer.batch(
-                BatchRecord(
-                    model=live[0].entry.work.model,
-                    texts=len(live),
-                    tokens=tokens,
-                    budget=self.batch_tokens,
-                    bulk_tokens=sum(i.cost for i in live if i.entry.work.request_class > 1),
-                    compute_seconds=seconds,
-                    failed=done.failed,
-                    splits=done.splits,
-                )
+    def _run(self, taken: Taken) -> list[Outcome]:
+        """Run a batch; every item of it is in one outcome."""
+        items, began = taken.items, clock.now()
+        done = run_batch(self._runner, items)
+        took = clock.now() - began
+        estimated = self._cost.forward() + sum(item.cost for item in items)
+        if not done.failed and not done.splits:
+            self._cost.learn([item.tokens for item in items], took)
+        self._observer.batch(
+            BatchRecord(
+                model=items[0].entry.work.model,
+                texts=len(items),
+                tokens=sum(item.tokens for item in items),
+                bulk_tokens=sum(item.tokens for item in items if _is_bulk(item)),
+                estimated_seconds=estimated / 1e6,
+                compute_seconds=took / 1e6,
+                fill=taken.fill,
+                waited_seconds=(began - min(item.entry.since for item in items)) / 1e6,
+                expired=len(taken.expired),
+                failed=done.failed,
+                splits=done.splits,
             )
-        return outcomes
-
-    def _learn_speed(self, tokens: int, seconds: float) -> None:
-        speed = tokens / max(seconds, 1e-6)
-        past = self.tokens_per_second or speed
-        self.tokens_per_second = _SPEED_MEMORY * past + (1 - _SPEED_MEMORY) * speed
+        )
+        return done.outcomes
 
     def _settle(self, batch: list[Item]) -> None:
         """Forget entries that have nothing left to answer."""
@@ -194,6 +200,10 @@ def _failed(item: Item, code: str, message: str) -> Outcome:
 
 def _expired(item: Item) -> Outcome:
     return _failed(item, "DEADLINE_EXCEEDED", "the deadline passed while the request waited")
+
+
+def _is_bulk(item: Item) -> bool:
+    return item.entry.work.request_class is RequestClass.BULK
 
 
 def _bad_id(index: int) -> Failure:

@@ -11,27 +11,44 @@ _LOG = logging.getLogger("qwire.server")
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One forward of the model. Times in seconds."""
+    """One forward of the model. Times in seconds.
+
+    Attributes:
+        estimated_seconds: what the cost model expected.
+        bulk_tokens: those of bulk texts.
+        fill: part of the limit that ended the batch, 0 to 1; None if nothing was left waiting.
+        waited_seconds: of the text that waited longest.
+        expired: texts whose deadline had passed: answered, not computed.
+    """
 
     model: str
     texts: int
     tokens: int
-    budget: int
     bulk_tokens: int
+    estimated_seconds: float
     compute_seconds: float
+    fill: float | None
+    waited_seconds: float
+    expired: int
     failed: int
     splits: int
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One call, from its arrival to its answer; a stream is one call."""
+    """One call, from its arrival to its answer; a stream is one call.
+
+    Attributes:
+        code: the gRPC status.
+        reason: the error code; empty if the call succeeded or was cancelled.
+    """
 
     method: str
     request_id: str
     client: str
     request_class: str
     code: str
+    reason: str
     texts: int
     tokens: int
     cut: int
@@ -46,6 +63,23 @@ class Observer(Protocol):
 
     def request(self, record: RequestRecord) -> None:
         """Called by the event loop."""
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def batch(self, record: BatchRecord) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.batch(record)
+
+    def request(self, record: RequestRecord) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.request(record)
 
 
 class LogObserver:

@@ -49,12 +49,14 @@ class Work:
     Attributes:
         key: chosen by the front, unique among its works in flight; outcomes carry it.
         token_ids: one array for each text.
+        costs: of each text, in microseconds of device time, as estimated.
         deadline: seconds on the monotonic clock; infinity if there is none.
         client: identity that shares and quotas are counted by.
     """
 
     key: int
     token_ids: list[TokenIds]
+    costs: list[int]
     form: RowForm
     model: str
     request_class: RequestClass = RequestClass.INTERACTIVE

@@ -22,7 +22,7 @@ from qwire_server.engine.observer import RequestRecord
 from qwire_server.errors import Internal, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from typing import Any, TypeAlias
 
     from qwire_server.api.gate import Gate
@@ -46,10 +46,19 @@ class Tally:
 
 
 class Guard:
-    """Opens and closes every call."""
+    """Opens and closes every call.
 
-    def __init__(self, gate: Gate, observer: Observer) -> None:
+    Args:
+        gate: counts open calls.
+        observer: told of each call when it ends.
+        identify: who calls; `identity` by default.
+    """
+
+    def __init__(
+        self, gate: Gate, observer: Observer, identify: Callable[[Context], str] | None = None
+    ) -> None:
         self._gate = gate
+        self._identify = identify or identity
         self._observer = observer
 
     @asynccontextmanager
@@ -57,20 +66,22 @@ class Guard:
         self, method: str, context: Context, default_class: RequestClass
     ) -> AsyncIterator[tuple[Call, Tally]]:
         """Run a method's body; whatever it raises becomes a status."""
-        call, tally, began = _call(method, context, default_class), Tally(), time.monotonic()
+        call = _call(method, context, default_class, self._identify(context))
+        tally, began = Tally(), time.monotonic()
         context.set_trailing_metadata((("x-request-id", call.request_id),))
-        code = "OK"
+        code, reason = "OK", ""
         self._gate.entered()
         try:
             yield call, tally
         except RequestError as error:
-            code = error.grpc_code
+            code, reason = error.grpc_code, error.code
             await _abort(context, error, call)
         except asyncio.CancelledError:
-            code = "CANCELLED"
+            late = time.monotonic() >= call.deadline
+            code, reason = ("DEADLINE_EXCEEDED",) * 2 if late else ("CANCELLED", "")
             raise
         except Exception:  # noqa: BLE001  whatever it is, the caller gets an answer
-            code = "INTERNAL"
+            code = reason = "INTERNAL"
             _LOG.exception("request %s failed", call.request_id)
             told = f"unforeseen error: the server's log tells more of request {call.request_id}"
             await _abort(context, Internal(told), call)
@@ -83,6 +94,7 @@ class Guard:
                     client=call.client,
                     request_class=call.default_class.name.lower(),
                     code=code,
+                    reason=reason,
                     texts=tally.texts,
                     tokens=tally.tokens,
                     cut=tally.cut,
@@ -91,14 +103,14 @@ class Guard:
             )
 
 
-def _call(method: str, context: Context, default_class: RequestClass) -> Call:
+def _call(method: str, context: Context, default_class: RequestClass, client: str) -> Call:
     metadata = dict(context.invocation_metadata() or ())
     sent = metadata.get("x-request-id")
     remaining = context.time_remaining()
     return Call(
         method=method,
         request_id=request_id(sent if isinstance(sent, str) else None),
-        client=identity(context),
+        client=client,
         deadline=float("inf") if remaining is None else time.monotonic() + remaining,
         default_class=default_class,
     )

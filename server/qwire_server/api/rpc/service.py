@@ -48,9 +48,11 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
     ) -> None:
         """Any number of texts, answered as they are ready."""
         async with self._guard.call("EmbedStream", context, RequestClass.BULK) as (call, tally):
-            flow = Flow(self._gate.embedder(), call)
+            embedder = self._gate.embedder()
+            flow = Flow(embedder, call)
             try:
-                await serve_stream(context, flow, self._gate, self._alive_seconds)
+                with embedder.room.stream(call.client):
+                    await serve_stream(context, flow, self._gate, self._alive_seconds)
             finally:
                 tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
 
@@ -67,3 +69,8 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             tally.texts = len(request.texts)
             tokens, unknown = await embedder.count(call, list(request.texts), options)
             return pb.CountTokensResponse(tokens=tokens, unknown=unknown)
+
+    async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
+        """How busy it is."""
+        async with self._guard.call("Stats", context, RequestClass.INTERACTIVE):
+            return wire.stats_response(self._gate.embedder().stats())

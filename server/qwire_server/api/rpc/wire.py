@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qwire_server.api.embedder import Reply
     from qwire_server.api.flow import Answer, Notice
     from qwire_server.api.served import Served
+    from qwire_server.api.stats import ClassStats, Stats
     from qwire_server.engine.work import RowForm, Rows
 
     E = TypeVar("E", bound=IntEnum)
@@ -107,7 +108,7 @@ def describe_response(served: Served) -> pb.DescribeResponse:
             bytes_per_text=limits.max_text_bytes,
             bytes_per_message=limits.max_message_bytes,
             tokens_per_batch=limits.batch_tokens,
-            tokens_queued=limits.queue_tokens,
+            tokens_per_request=limits.request_tokens,
             tokens_per_stream=limits.stream_tokens,
         ),
     )
@@ -125,3 +126,43 @@ def _known(name: str, kind: type[E], value: int, default: D) -> E | D:
     except ValueError:
         allowed = ", ".join(f"{e.value} ({e.name.lower()})" for e in kind)
         raise InvalidRequest(f"{name} {value} is unknown, it may be {allowed}") from None
+
+
+def stats_response(stats: Stats) -> pb.StatsResponse:
+    """Reply to `Stats`."""
+    counters = stats.counters
+    return pb.StatsResponse(
+        uptime_seconds=stats.uptime,
+        queue_seconds=stats.bound / 1e6,
+        interactive=_class_stats(stats.classes[RequestClass.INTERACTIVE]),
+        bulk=_class_stats(stats.classes[RequestClass.BULK]),
+        clients=[
+            pb.ClientStats(
+                client=client.asker.client,
+                request_class=f"REQUEST_CLASS_{client.asker.request_class.name}",
+                held_seconds=client.held / 1e6,
+                oldest_seconds=client.oldest / 1e6,
+                streams=client.streams,
+            )
+            for client in stats.clients
+        ],
+        clients_active=stats.clients_active,
+        calls=counters.calls,
+        failures=counters.failures,
+        texts=counters.texts,
+        tokens=counters.tokens,
+        bulk_tokens=counters.bulk_tokens,
+        texts_expired=counters.expired,
+        batches=counters.batches,
+        batch_fill=counters.batch_fill,
+        busy_seconds=counters.busy_seconds,
+        cost_scale=stats.cost_scale,
+    )
+
+
+def _class_stats(stats: ClassStats) -> pb.ClassStats:
+    return pb.ClassStats(
+        held_seconds=stats.held / 1e6,
+        texts_waiting=stats.texts,
+        oldest_seconds=stats.oldest / 1e6,
+    )

@@ -1,0 +1,178 @@
+"""Who is let in: bounds on the device time that is accepted and not yet answered.
+
+Pure bookkeeping for one thread, the front's. A text counts from the moment it is received: by an
+estimate from its bytes until it is tokenised, by its true tokens after.
+
+A client may hold as much as is still free. Alone it fills half the queue, two fill a third each,
+and however many are greedy, a newcomer finds room: the dynamic threshold of Choudhury and Hahne,
+"Dynamic queue length thresholds for shared-memory packet switches" (1998), with a factor of 1. What
+is let in may overshoot by itself, so no request is too large to ever be let in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qwire_server.engine.work import RequestClass
+from qwire_server.errors import DeadlineExceeded, Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BULK_PART = 0.75  # what is above it only questions may hold
+_MIN_WAIT = 50_000  # microseconds
+_MAX_WAIT = 30_000_000
+
+
+@dataclass(slots=True)
+class Load:
+    """What one client holds in one class."""
+
+    cost: int = 0
+    works: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose work it is, for the bookkeeping."""
+
+    client: str
+    request_class: RequestClass
+
+
+class Admission:
+    """Device time accepted and not yet answered, by class and client.
+
+    Attributes:
+        bound: most of it, in microseconds.
+        held: now.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.held = 0
+        self._loads: dict[RequestClass, dict[str, Load]] = {c: {} for c in RequestClass}
+        self._class_held = dict.fromkeys(RequestClass, 0)
+        self._works = 0
+        self._next_slot = 0
+
+    def __repr__(self) -> str:
+        return f"<Admission {self.held / 1e6:.3f} of {self.bound / 1e6:.3f} s>"
+
+    def has_room(self, asker: Asker) -> bool:
+        """Whether this client may add something now."""
+        return self._excess(asker) < 0
+
+    def admit(self, asker: Asker, cost: int, *, now: int, deadline: float) -> None:
+        """Hold so much for a request, or refuse it.
+
+        Args:
+            asker: whose it is.
+            cost: microseconds of device time.
+            now: microseconds.
+            deadline: the same clock; infinity if there is none.
+
+        Raises:
+            DeadlineExceeded: with what waits before it, it cannot be answered in time.
+            Overloaded: there is no room now; `retry_after` is when there should be.
+        """
+        if (excess := self._excess(asker)) >= 0:
+            wait = self._place_in_line(excess, cost, now) - now
+            raise Overloaded(
+                f"{self.held / 1e6:.1f} s of work wait here, at most {self.bound / 1e6:g} s may, "
+                f"and one client may hold as much as is free: try again in {wait / 1e6:.2f} s",
+                retry_after=wait / 1e6,
+            )
+        # Its own cost is a guess from bytes as yet, so only what waits before it counts.
+        wait = self._until_answered(asker, cost, deadline - now) - cost
+        self._check(wait, now, deadline, others=self._works)
+        self.hold(asker, cost, works=1)
+
+    def check_deadline(self, asker: Asker, *, now: int, deadline: float) -> None:
+        """Refuse a request that is held, once its true cost is known.
+
+        Raises:
+            DeadlineExceeded: it cannot be answered in time.
+        """
+        wait = self._until_answered(asker, 0, deadline - now)
+        self._check(wait, now, deadline, others=self._works - 1)
+
+    def hold(self, asker: Asker, cost: int, works: int = 0) -> None:
+        """Hold so much more, whatever the bound; negative to give some back."""
+        loads = self._loads[asker.request_class]
+        load = loads.setdefault(asker.client, Load())
+        load.cost += cost
+        load.works += works
+        self._class_held[asker.request_class] += cost
+        self.held += cost
+        self._works += works
+        assert load.cost >= 0, "more given back than was held: this is a bug"
+        assert load.works >= 0, "more works ended than began: this is a bug"
+        if not load.works:
+            assert not load.cost, "a work ended that still held something: this is a bug"
+            del loads[asker.client]
+
+    def class_held(self, request_class: RequestClass) -> int:
+        """Microseconds held in one class."""
+        return self._class_held[request_class]
+
+    def loads(self) -> Iterator[tuple[Asker, Load]]:
+        """Every client that holds something."""
+        for request_class, loads in self._loads.items():
+            for client, load in loads.items():
+                yield Asker(client, request_class), load
+
+    def _excess(self, asker: Asker) -> int:
+        """Microseconds that must be answered before this client may add something; -1 if none."""
+        part = 1 if asker.request_class is RequestClass.INTERACTIVE else _BULK_PART
+        free = int(self.bound * part) - self.held
+        own = sum(
+            load.cost
+            for loads in self._loads.values()
+            if (load := loads.get(asker.client)) is not None
+        )
+        if own < free or not self.held:
+            return -1
+        return max(-free, own - free)
+
+    def _place_in_line(self, excess: int, cost: int, now: int) -> int:
+        """When a refused request should come back: behind those that were refused before it.
+
+        So those who were turned away return one after the other, as fast as the device works, and
+        not all at once.
+        """
+        slot = max(now + excess, self._next_slot)
+        slot = min(max(slot, now + _MIN_WAIT), now + _MAX_WAIT)
+        self._next_slot = min(slot + cost, now + _MAX_WAIT)
+        return slot
+
+    def _check(self, wait: int, now: int, deadline: float, *, others: int) -> None:
+        # Alone on an idle device a request is tried, whatever the estimate: else an estimate that
+        # is too high would refuse everything, and never be corrected.
+        if others and now + wait > deadline:
+            raise DeadlineExceeded(
+                f"the deadline is {max(0, deadline - now) / 1e6:.3f} s away and the work before "
+                f"this request takes {wait / 1e6:.3f} s: allow it more time, or send less at once"
+            )
+
+    def _until_answered(self, asker: Asker, cost: int, enough: float) -> int:
+        """Microseconds until all that this client holds, and so much more, is answered.
+
+        Clients take turns, so each of the others goes first with no more than this one has.
+
+        Args:
+            asker: the client and the class.
+            cost: what comes on top.
+            enough: an upper bound at most this is as good as the estimate.
+        """
+        before = 0
+        if asker.request_class is RequestClass.BULK:
+            before = self._class_held[RequestClass.INTERACTIVE]
+        most = before + self._class_held[asker.request_class] + cost
+        if most <= enough:
+            return most
+        loads = self._loads[asker.request_class]
+        own = loads.get(asker.client, Load()).cost + cost
+        others = sum(min(load.cost, own) for name, load in loads.items() if name != asker.client)
+        return before + others + own
