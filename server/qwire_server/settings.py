@@ -100,8 +100,8 @@ class Settings(BaseSettings):
     queue_seconds: float = Field(
         10,
         gt=0,
-        description="most device time that may be accepted and not yet answered; above it, requests "
-        "are told when to come back",
+        description="most device time accepted and not yet answered; above it, requests are told when "
+        "to come back",
     )
     stream_tokens: int | None = Field(
         None, gt=0, description="most tokens of one stream in flight; default: 4 batches"
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         "otherwise batches are full",
     )
     bulk_share: float = Field(
-        0.2, ge=0, le=1, description="part of each batch kept for bulk while interactive work waits"
+        0.2, ge=0, le=0.5, description="device time kept for bulk while interactive work waits"
     )
     client_tokens_per_minute: int | None = Field(
         None, gt=0, description="most tokens a minute for one client; default: no limit"

@@ -57,9 +57,7 @@ class Bench:
         key = next(self._keys)
         ids = [np.array(t, np.int32) for t in texts]
         costs = [max(1, len(t)) for t in texts]
-        self.engine.submit(
-            Work(key=key, token_ids=ids, costs=costs, form=FORM, model="m", **facts)
-        )
+        self.engine.submit(Work(key=key, token_ids=ids, costs=costs, form=FORM, model="m", **facts))
         return key
 
     def answers(self, texts: int) -> dict[tuple[int, int], np.ndarray | str]:

@@ -20,6 +20,9 @@ ALLOWED = {
 }
 
 
+QUEUE = sorted((SERVER / "engine" / "queue").glob("*.py"))
+
+
 def imports(path: Path) -> set[str]:
     """Packages of the server that a file imports, type checking included."""
     names = set()
@@ -51,6 +54,17 @@ def test_a_module_runs_without_what_it_must_not_know(module: str, foreign: list[
     code = f"import sys, {module}; print(*(m for m in {foreign!r} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", QUEUE, ids=lambda p: p.stem)
+def test_the_queue_has_no_clock_no_lock_and_no_luck(path: Path):
+    tree = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    imported = {node.module for node in tree if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names
+    }
+    forbidden = {"time", "threading", "asyncio", "random", "datetime", "os", "logging"}
+    assert not imported & (forbidden | {"qwire_server.engine.clock"})
 
 
 def test_files_stay_readable():

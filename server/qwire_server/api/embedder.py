@@ -142,7 +142,9 @@ class Embedder:
         self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
         return whole
 
-    def submit(self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int], sink: Sink) -> int:
+    def submit(
+        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int], sink: Sink
+    ) -> int:
         """Give texts to the engine; `sink` gets the outcomes until `withdraw`."""
         key = self._dispatcher.open(sink)
         self._engine.submit(
@@ -169,9 +171,7 @@ class Embedder:
         """How busy this server is."""
         return look(self._counters, self.room, self._engine.waiting(), self._cost)
 
-    async def _rows(
-        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]
-    ) -> Rows:
+    async def _rows(self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]) -> Rows:
         if not ids:
             return Rows(b"", 0)
         gather = _Gather(len(ids), plan.form)

@@ -171,7 +171,9 @@ class Flow:
             chunk.expect(encoded, costs)
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
-                key = self._embedder.submit(self._call, chunk.plan, chunk.token_ids, chunk.costs, sink)
+                key = self._embedder.submit(
+                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink
+                )
                 await chunk.answered.wait()
         finally:
             if key is not None:

@@ -47,7 +47,7 @@ class Room:
 
     async def wait(self, asker: Asker, cost: int) -> Held:
         """Hold as soon as the client's quota and the queue have room; never refuse."""
-        while pause := self.quotas.wait(asker.client, clock.now()):
+        while pause := self.quotas.wait(asker.client, clock.now()):  # noqa: ASYNC110  time earns it
             await asyncio.sleep(pause / 1e6)
         if not self._line and self.admission.has_room(asker):
             return self._hold(asker, cost)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qwire_server.engine import clock
-from qwire_server.engine.batch import Done, run_batch
+from qwire_server.engine.batch import run_batch
 from qwire_server.engine.observer import BatchRecord
 from qwire_server.engine.queue.backlog import Backlog
 from qwire_server.engine.queue.item import Entry, Item

@@ -27,7 +27,7 @@ class BatchLimits:
     Attributes:
         tokens: what fits the device's memory and fills it.
         launch: microseconds of device time while questions have come lately.
-        bulk_share: part of the device time kept for bulk while both classes wait, 0 to 1.
+        bulk_share: part of the device time kept for bulk while both classes wait, 0 to 0.5.
     """
 
     tokens: int

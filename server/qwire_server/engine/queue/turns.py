@@ -1,12 +1,14 @@
 """Whose turn it is inside a class: deficit round robin between clients, by cost.
 
-In each round a client may spend one quantum of device time, saved up over rounds if its next text
-costs more; inside a client it is first come, first served. Two clients that both wait never differ
-by more than a quantum and one text each. After Shreedhar and Varghese, "Efficient fair queuing
-using deficit round robin" (1996).
+In each round a client may spend one quantum of device time; what its last text cost beyond that it
+owes, and it sits out the rounds until that is paid, even if it had nothing waiting meanwhile.
+Inside a client it is first come, first served. Two clients that both wait never differ by more than
+a quantum and one text, and a newcomer waits for at most that of each other client. After Shreedhar
+and Varghese, "Efficient fair queuing using deficit round robin" (1996), with debts instead of
+savings, so that nothing has to be known of a text before its turn.
 
-The rounds are not walked: a heap holds, for each client, the round in which its next text's turn
-comes, so a step costs O(log clients), however long a text or many the clients.
+The rounds are not walked: a heap holds the round in which each client's turn comes next, so a step
+costs O(log clients), however dear a text or many the clients.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from qwire_server.engine.queue.item import Item
 
 QUANTUM = 1_000  # microseconds a round
+_MANY = 1_000  # debts that are no trouble to remember
 
 
 class _Turn(NamedTuple):
-    """When a client's next text is due: rounds first, then the order in which clients came."""
+    """When a client may go on: rounds first, then the order in which clients came."""
 
     round: int
     number: int
@@ -33,7 +36,7 @@ class _Turn(NamedTuple):
 
 
 class _Line:
-    """One client's texts, and what it spent since it last had none waiting."""
+    """One client's texts, and what it has spent since the round in which it came."""
 
     __slots__ = ("began", "items", "number", "spent")
 
@@ -53,6 +56,7 @@ class Turns:
         self._numbers = itertools.count()
         self._lines: dict[str, _Line] = {}
         self._turns: list[_Turn] = []  # a heap; one turn for each line
+        self._owing: dict[str, int] = {}  # clients without a line: the round until which they owe
 
     def __len__(self) -> int:
         return sum(len(line.items) for line in self._lines.values())
@@ -74,15 +78,12 @@ class Turns:
                 yield client, len(live), cost, live[0].entry.since
 
     def push(self, client: str, items: Iterable[Item]) -> None:
-        """Append to a client's line; one that had none begins in the present round."""
+        """Append to a client's line, at least one text."""
         line = self._lines.get(client)
         if line is None:
-            line = _Line(self._round, next(self._numbers))
-            line.items.extend(items)
-            if line.items:
-                self._lines[client] = line
-                self._schedule(client, line)
-            return
+            began = max(self._round, self._owing.pop(client, 0))
+            line = self._lines[client] = _Line(began, next(self._numbers))
+            self._schedule(client, line)
         line.items.extend(items)
 
     def next(self, now: int, expired: list[Item]) -> Item | None:
@@ -113,19 +114,31 @@ class Turns:
         """Forget everything."""
         self._lines.clear()
         self._turns.clear()
+        self._owing.clear()
 
     def _advance(self, client: str, line: _Line, spent: int) -> None:
-        """The head of the first line is gone: find when the one behind it is due."""
+        """The head of the first line is gone: find when the next turn of its client is."""
         line.items.popleft()
         line.spent += spent
         heapq.heappop(self._turns)
         if line.items:
             self._schedule(client, line)
-        else:
-            del self._lines[client]
+            return
+        del self._lines[client]
+        if not self._lines:
+            self._owing.clear()  # the device was shared with nobody: nothing is owed
+        elif (owing := self._due(line)) > self._round:
+            self._owing[client] = owing
+            self._forgive()
 
     def _schedule(self, client: str, line: _Line) -> None:
-        """The round at whose beginning the client has saved up for its next text."""
-        needed = line.spent + line.items[0].cost
-        rounds = -(-needed // self._quantum)
-        heapq.heappush(self._turns, _Turn(line.began + rounds, line.number, client))
+        heapq.heappush(self._turns, _Turn(self._due(line), line.number, client))
+
+    def _due(self, line: _Line) -> int:
+        """The round in which what was spent is paid for."""
+        return line.began + line.spent // self._quantum
+
+    def _forgive(self) -> None:
+        """Forget debts that time has paid, now and then."""
+        if len(self._owing) > 2 * len(self._lines) + _MANY:
+            self._owing = {c: until for c, until in self._owing.items() if until > self._round}

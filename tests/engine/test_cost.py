@@ -1,0 +1,76 @@
+"""What work costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from qwire_server.engine.queue.cost import CostModel, calibrate
+from qwire_server.engine.queue.estimator import Estimator
+
+
+def device(fixed: float, per_token: float, per_square: float, runs: list[list[int]]):
+    """A device that takes exactly so many microseconds."""
+
+    def run(lengths: list[int]) -> float:
+        runs.append(lengths)
+        squares = sum(n * n for n in lengths)
+        return (fixed + per_token * sum(lengths) + per_square * squares) / 1e6
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("fixed", "per_token", "per_square"),
+    [(2000, 2.5, 0.0002), (5000, 220, 0.05), (0, 100, 0), (8000, 0.5, 0)],
+)
+def test_the_three_figures_of_a_device_are_found(fixed: float, per_token: float, per_square: float):
+    found = calibrate(device(fixed, per_token, per_square, []), longest=8192)
+    assert found.fixed == pytest.approx(fixed, rel=0.01, abs=1)
+    assert found.per_token == pytest.approx(per_token, rel=0.01)
+    assert found.per_square == pytest.approx(per_square, rel=0.01, abs=1e-6)
+
+
+def test_a_slow_device_is_measured_with_short_forwards():
+    runs: list[list[int]] = []
+    calibrate(device(0, 10_000, 0, runs), longest=32_768)
+    assert max(sum(lengths) for lengths in runs) == 64
+
+
+@pytest.mark.parametrize("longest", [3, 8, 63, 64, 100, 512])
+def test_any_length_can_be_the_longest(longest: int):
+    found = calibrate(device(100, 10, 0.01, runs := []), longest=longest)
+    assert found.per_token > 0
+    assert max(max(lengths) for lengths in runs) <= max(longest, 8)
+
+
+def test_attention_makes_a_long_text_dearer_than_its_tokens_in_short_ones():
+    cost = CostModel(fixed=1000, per_token=1, per_square=0.001)
+    assert cost.text(1000) == 2000
+    assert sum(cost.text(10) for _ in range(100)) == 1000
+
+
+def test_the_scale_follows_what_forwards_take():
+    cost = CostModel(fixed=100, per_token=1)
+    for _ in range(60):
+        cost.learn([50, 50], 600)
+    assert cost.scale == pytest.approx(3, rel=0.01)
+    assert cost.text(100) == pytest.approx(300, rel=0.01)
+    assert cost.forward() == pytest.approx(300, rel=0.01)
+
+
+def test_one_stalled_forward_moves_the_scale_only_a_little():
+    cost = CostModel(per_token=1)
+    cost.learn([100], 100_000_000)
+    assert cost.scale < 1.5
+
+
+def test_tokens_are_estimated_from_bytes_at_a_ratio_that_is_learned():
+    estimator = Estimator(10_000)
+    assert estimator.tokens("x" * 400) == 202
+    for _ in range(40):
+        estimator.learn(["中" * 100], tokens=75)
+    assert estimator.tokens("x" * 400) == pytest.approx(102, abs=1)
+
+
+def test_an_estimate_never_exceeds_what_the_model_takes():
+    assert Estimator(512).tokens("x" * 10**6) == 512
