@@ -100,8 +100,8 @@ class Settings(BaseSettings):
     queue_seconds: float = Field(
         10,
         gt=0,
-        description="most device time accepted and not yet answered; above it, requests are told when "
-        "to come back",
+        description="most device time accepted and not yet answered; above it, requests are told "
+        "when to come back",
     )
     stream_tokens: int | None = Field(
         None, gt=0, description="most tokens of one stream in flight; default: 4 batches"
