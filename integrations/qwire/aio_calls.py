@@ -78,6 +78,7 @@ async def _call(state: State, link: Link, method: Method, attempt: Try) -> Any:
             link.calls.discard(call)
         if error is None:
             state.reached = True
+            state.retries.answered()
             return await call
         failure = read_failure(error)
         delay = None if state.closed else attempt.delay(failure, state)

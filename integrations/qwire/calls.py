@@ -127,6 +127,7 @@ def _settle(
         reply = call.result() if failure is None else None
     if failure is None:
         state.reached = True
+        state.retries.answered()
         try:
             on_reply(attempt.request.run, reply)
         except QwireError as error:

@@ -13,6 +13,7 @@ QwireError
 ├── ModelNotFoundError        another model is served there
 ├── FingerprintMismatchError  other vectors than expected: do not mix them in one index
 ├── OverloadedError           try again after `retry_after` seconds
+│   └── QuotaExceededError    this client has used its share
 ├── UnauthenticatedError
 ├── PermissionDeniedError
 ├── ModelFailedError          the model gave NaN, or broke, or took the server with it
@@ -141,6 +142,12 @@ class OverloadedError(QwireError):
     """The server has more work than it queues."""
 
     default_code = "OVERLOADED"
+
+
+class QuotaExceededError(OverloadedError):
+    """This client has used the tokens or the streams that the server grants it for now."""
+
+    default_code = "QUOTA_EXCEEDED"
 
 
 class UnauthenticatedError(QwireError):

@@ -27,6 +27,7 @@ _BY_CODE: dict[str, type[errors.QwireError]] = {
     "MODEL_NOT_FOUND": errors.ModelNotFoundError,
     "FINGERPRINT_MISMATCH": errors.FingerprintMismatchError,
     "OVERLOADED": errors.OverloadedError,
+    "QUOTA_EXCEEDED": errors.QuotaExceededError,
     "DEADLINE_EXCEEDED": errors.DeadlineExceededError,
     "NOT_FINITE": errors.ModelFailedError,
     "MODEL_FAILED": errors.ModelFailedError,

@@ -17,6 +17,7 @@ CAP_SECONDS = 2.0
 
 # How a connection that broke under a unary call names itself, beside UNAVAILABLE.
 _LOST = ("RST_STREAM", "Internal error from Core", "Stream removed", "onnection reset", "GOAWAY")
+_REFUSALS = frozenset({"OVERLOADED", "QUOTA_EXCEEDED"})
 
 
 def delay_before_retry(
@@ -59,14 +60,15 @@ def jittered(attempt: int, retry_after: float | None, draw: Callable[[], float])
     return (retry_after or 0.0) + draw() * ceiling
 
 
+def is_refusal(failure: Failure) -> bool:
+    """Whether the server has no room for this client now, and says so."""
+    # Without the server's word it is a message limit, and the same request would fail again.
+    return failure.status == "RESOURCE_EXHAUSTED" and failure.code in _REFUSALS
+
+
 def is_retryable(failure: Failure) -> bool:
     """Whether the same request may succeed on another try, and can do no harm."""
-    if failure.status == "UNAVAILABLE":
-        return True
-    if failure.status == "RESOURCE_EXHAUSTED":
-        # Without the server's word it is a message limit, and the same request would fail again.
-        return failure.code == "OVERLOADED"
-    return is_lost_transport(failure)
+    return failure.status == "UNAVAILABLE" or is_refusal(failure) or is_lost_transport(failure)
 
 
 def is_lost_transport(failure: Failure) -> bool:

@@ -7,9 +7,10 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from qwire.budget import RetryBudget
 from qwire.errors import ClosedError
 from qwire.failures import Failure, to_error
-from qwire.retry import delay_before_retry
+from qwire.retry import delay_before_retry, is_refusal
 
 if TYPE_CHECKING:
     from qwire.config import Config
@@ -26,6 +27,7 @@ class State:
     closed: bool = False
     reached: bool = False  # something of Qwire's has answered
     description: Description | None = None
+    retries: RetryBudget = field(default_factory=RetryBudget)
 
     def check_open(self) -> None:
         """Raise ClosedError after `close`."""
@@ -76,14 +78,18 @@ class Try:
     def delay(self, failure: Failure, state: State) -> float | None:
         """Seconds until it may be sent again; None if it is lost."""
         state.reached = state.reached or failure.code is not None
-        return delay_before_retry(
+        now = time.monotonic()
+        delay = delay_before_retry(
             self.attempts,
             failure,
-            time.monotonic() - self.started,
+            now - self.started,
             self.timeout,
             reached=state.reached,
             max_attempts=self.max_attempts,
         )
+        if delay is None or not is_refusal(failure):
+            return delay
+        return state.retries.take(now, delay, latest=self.started + self.timeout - now)
 
     def error(self, failure: Failure, state: State) -> QwireError:
         """What the caller gets to see."""

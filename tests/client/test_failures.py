@@ -24,6 +24,7 @@ STATUS_OF_CODE = {
     "MODEL_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "FINGERPRINT_MISMATCH": grpc.StatusCode.FAILED_PRECONDITION,
     "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "QUOTA_EXCEEDED": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "DEADLINE_EXCEEDED": grpc.StatusCode.DEADLINE_EXCEEDED,
     "NOT_FINITE": grpc.StatusCode.INTERNAL,
     "MODEL_FAILED": grpc.StatusCode.INTERNAL,
@@ -39,6 +40,7 @@ ERROR_OF_CODE = {
     "MODEL_NOT_FOUND": qwire.ModelNotFoundError,
     "FINGERPRINT_MISMATCH": qwire.FingerprintMismatchError,
     "OVERLOADED": qwire.OverloadedError,
+    "QUOTA_EXCEEDED": qwire.QuotaExceededError,
     "DEADLINE_EXCEEDED": qwire.DeadlineExceededError,
     "NOT_FINITE": qwire.ModelFailedError,
     "MODEL_FAILED": qwire.ModelFailedError,
@@ -95,6 +97,7 @@ def test_a_status_without_a_code_is_mapped_and_not_retried(server, client, statu
         UNAVAILABLE,
         Refusal(grpc.StatusCode.UNAVAILABLE),
         Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
+        Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
         Refusal(grpc.StatusCode.INTERNAL, message="Received RST_STREAM with error code 2"),
         Refusal(grpc.StatusCode.INTERNAL, message="Internal error from Core"),
         Refusal(grpc.StatusCode.UNKNOWN, message="Stream removed"),
@@ -107,7 +110,7 @@ def test_what_may_heal_is_tried_again_under_one_request_id(server, client, refus
     assert len({seen.metadata["x-request-id"] for seen in server.seen}) == 1
 
 
-@pytest.mark.parametrize("code", sorted(set(STATUS_OF_CODE) - {"OVERLOADED", "UNAVAILABLE"}))
+@pytest.mark.parametrize("code", sorted(set(STATUS_OF_CODE) - {"OVERLOADED", "QUOTA_EXCEEDED", "UNAVAILABLE"}))
 def test_what_cannot_heal_is_not_tried_again(server, client, code):
     server.refusals["Embed"].append(Refusal(STATUS_OF_CODE[code], code))
     with pytest.raises(ERROR_OF_CODE[code]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import pickle
 import re
 
@@ -14,6 +15,7 @@ from qwire import errors
 from qwire.failures import Failure, name_index
 from qwire.info import Description, Dimensions, Limits, Prompts
 from qwire.results import Embeddings
+from qwire.budget import RetryBudget
 from qwire.retry import delay_before_retry
 from qwire.split import request_limits, split
 from qwire.stream import Flow
@@ -51,6 +53,37 @@ def test_what_was_never_reached_is_given_up_after_a_few_tries():
     tries = [delay(attempt, reached=False) for attempt in range(1, 5)]
     assert tries == [0.1, 0.2, 0.4, None]
     assert delay(1000) == 2.0
+
+
+def test_refused_calls_are_sent_again_a_few_times_a_second_at_most():
+    """However many calls of a client are refused, and however often."""
+    budget = RetryBudget()
+    sent = sorted(wait for _ in range(200) if (wait := budget.take(0, 0.0, latest=10)) is not None)
+    assert sent[:20] == [0.0] * 20
+    for at, later in itertools.pairwise(sent[19:]):
+        assert later - at >= 1 / 5.01
+    assert len(sent) <= 20 + 10 * 5
+
+
+def test_answered_calls_earn_retries_for_those_that_are_refused():
+    budget = RetryBudget()
+    while budget.take(0, 0.0, latest=0.1) is not None:
+        pass
+    assert budget.take(0, 0.0, latest=0.1) is None
+    for _ in range(2):
+        budget.answered()
+    assert budget.take(0, 0.0, latest=0.1) == 0.0
+
+
+def test_a_retry_that_would_come_too_late_costs_nothing():
+    budget = RetryBudget()
+    for _ in range(100):
+        assert budget.take(0, 5.0, latest=5.0) is None
+    assert budget.take(0, 0.0, latest=1.0) == 0.0
+
+
+def test_a_hint_longer_than_the_budget_needs_is_kept():
+    assert RetryBudget().take(0, 3.0, latest=60) == 3.0
 
 
 @pytest.mark.parametrize("status", ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION",
