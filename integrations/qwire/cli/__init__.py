@@ -1,6 +1,6 @@
 """The `qwire` command. Each verb is a module: `add_to` declares its arguments, `run` does it.
 
-Verbs return the exit status: 0, 1 for a failed call, 2 for wrong usage; each documents its own.
+Verbs return the exit status: 0, 1 for a failed call, 2 for wrong usage, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from qwire._version import __version__
-from qwire.cli import info
+from qwire.cli import embed, info
 from qwire.errors import InvalidRequestError, QwireError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_VERBS = (info,)
+_VERBS = (embed, info)
 _SERVE_HELP = "run a server; `qwire serve --help` lists its settings"
 
 
@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
     except QwireError as error:
         print(f"qwire {options.verb}: {error}", file=sys.stderr)
         return 2 if isinstance(error, InvalidRequestError) else 1
