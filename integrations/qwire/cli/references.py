@@ -19,8 +19,8 @@ DOCUMENTS = [
 
 # Two correct servers may be this far apart: bfloat16 keeps 8 bits of a number, and each kernel
 # rounds in an order of its own. The card of the 0.6B has scores of transformers and of vLLM, which
-# differ by 0.0025; this is twice that. The sizes of Qwen3 differ by 0.05 and more; the demo model is
-# off by 0.001 in bfloat16, by 0.09 with last-token pooling, by 0.55 with cls.
+# differ by 0.0025; this is twice that. The sizes of Qwen3 differ by 0.05 and more; the demo model
+# is off by 0.001 in bfloat16, by 0.09 with last-token pooling, by 0.55 with cls.
 TOLERANCE = 0.005
 
 
