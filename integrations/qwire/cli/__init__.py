@@ -1,0 +1,63 @@
+"""The `qwire` command. Each verb is a module: `add_to` declares its arguments, `run` does it.
+
+Verbs return the exit status: 0, 1 for a failed call, 2 for wrong usage, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from qwire._version import __version__
+from qwire.cli import embed, info, verify
+from qwire.errors import InvalidRequestError, QwireError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_VERBS = (embed, info, verify)
+_SERVE_HELP = "run a server; `qwire serve --help` lists its settings"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; what a call fails with is one line on stderr."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args[:1] == ["serve"]:
+        return serve(args[1:])
+    parser = _parser()
+    options = parser.parse_args(args)
+    if options.verb is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+    except QwireError as error:
+        print(f"qwire {options.verb}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InvalidRequestError) else 1
+
+
+def serve(args: list[str]) -> int:
+    """Hand everything to the server's own command line."""
+    try:
+        from qwire_server.main import main as serve_main  # noqa: PLC0415  # heavy, and optional
+    except ModuleNotFoundError:
+        print('pip install "qwire[server]"', file=sys.stderr)
+        return 2
+    return int(serve_main(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qwire",
+        description="Qwen3 embeddings over gRPC.",
+        epilog="example: qwire serve --model demo",
+    )
+    parser.add_argument("--version", action="version", version=f"qwire {__version__}")
+    verbs = parser.add_subparsers(dest="verb", title="verbs", metavar="VERB")
+    verbs.add_parser("serve", help=_SERVE_HELP, add_help=False)
+    for verb in _VERBS:
+        verb.add_to(verbs)
+    return parser

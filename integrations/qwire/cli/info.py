@@ -1,0 +1,59 @@
+"""`qwire info`: what runs at a target."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from qwire.cli.target import add_target
+from qwire.client import Client
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb."""
+    verb = verbs.add_parser(
+        "info",
+        help="show what runs at a target",
+        description="Show what runs at a target. QWIRE_API_KEY is honoured.",
+        epilog="example: qwire info --target localhost:50051 --json",
+    )
+    add_target(verb)
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    verb.add_argument("--timeout", type=float, default=5.0, help="seconds (default: 5)")
+    verb.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the target's description and health."""
+    with Client(options.target, timeout=options.timeout) as client:
+        found: dict[str, Any] = asdict(client.describe())
+        found["healthy"] = client.healthy(timeout=options.timeout)
+    if options.json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        print(table(found))
+    return 0
+
+
+def table(values: dict[str, Any]) -> str:
+    """Nested values as aligned lines, `name.part  value`."""
+    rows = list(_flat(values))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            yield prefix + name, ", ".join(map(str, value))
+        elif isinstance(value, bool):
+            yield prefix + name, "yes" if value else "no"
+        else:
+            yield prefix + name, repr(value) if "\n" in str(value) else str(value)

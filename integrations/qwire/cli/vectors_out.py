@@ -1,0 +1,129 @@
+"""Writes vectors as a numpy array or as JSON lines, and what failed to a file of its own.
+
+Knows nothing about servers.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from qwire.cli.whole_file import WholeFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qwire.cli.texts_in import Row
+    from qwire.cli.whole_file import Sink
+    from qwire.results import StreamItem
+
+# A multiple of 64, as numpy wants it, with room for any number of rows.
+_HEADER_BYTES = 128
+# So many rows at most are missing from the header of a run that was killed; it costs nothing seen.
+_ROWS_PER_HEADER = 64
+
+
+class Output(Protocol):
+    """Takes rows in the order of the input."""
+
+    def add(self, row: Row, item: StreamItem, error: str | None) -> None:
+        """Append the row's vector, or a place for it if there is an error."""
+
+    def close(self) -> None:
+        """Leave a valid file of all that was added."""
+
+
+class NpyFile:
+    """A numpy array `(rows, dim)`, little-endian; the row of a text that failed is NaN."""
+
+    def __init__(self, path: Path, dim: int, dtype: str) -> None:
+        self._dim = dim
+        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._nan = np.full(dim, np.nan, self._dtype).tobytes()
+        self._file = WholeFile(path)
+        self._file.append(self._header(0))
+
+    def add(self, row: Row, item: StreamItem, error: str | None) -> None:  # noqa: ARG002
+        """Append a row."""
+        vector = item.embedding
+        self._file.append(self._nan if vector is None else vector.astype(self._dtype).tobytes())
+        if self._rows % _ROWS_PER_HEADER == 0:
+            self._file.replace_start(self._header(self._rows))
+
+    def close(self) -> None:
+        """Say in the header how many rows there are, and let the file go."""
+        try:
+            self._file.replace_start(self._header(self._rows))
+        finally:
+            self._file.close()
+
+    @property
+    def _rows(self) -> int:
+        return (self._file.end - _HEADER_BYTES) // len(self._nan)
+
+    def _header(self, rows: int) -> bytes:
+        """Version 1.0 of numpy's format, of one length for any number of rows."""
+        fields = {"descr": self._dtype.str, "fortran_order": False, "shape": (rows, self._dim)}
+        text = f"{fields}".ljust(_HEADER_BYTES - 11) + "\n"
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode("latin1")
+
+
+class JsonlFile:
+    """One JSON object a row: index, id if there is one, vector, tokens, truncated, or error."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def add(self, row: Row, item: StreamItem, error: str | None) -> None:
+        """Append a row."""
+        start: dict[str, Any] = {"index": row.index}
+        if row.id is not None:
+            start["id"] = row.id
+        if item.embedding is None:
+            self._sink.append(_line({**start, "vector": None, "error": error}))
+            return
+        # Nine digits are a float32 exactly, at two thirds of the length of the float64 next to it.
+        values = ",".join([f"{value:.9g}" for value in item.embedding.tolist()])
+        end = f'"tokens": {item.tokens}, "truncated": {item.truncated}}}\n'
+        self._sink.append(f'{json.dumps(start)[:-1]}, "vector": [{values}], {end}'.encode())
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._sink.close()
+
+
+class ErrorFile:
+    """One JSON object for each text that failed; made when the first one does.
+
+    Attributes:
+        count: texts that failed.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.count = 0
+        self._path = path
+        self._file: WholeFile | None = None
+
+    def add(self, row: Row, code: str, error: str) -> None:
+        """Write down what failed, and where it stands in the input."""
+        self.count += 1
+        if self._path is None:
+            return
+        if self._file is None:
+            self._file = WholeFile(self._path)
+        place: dict[str, Any] = {"index": row.index, "line": row.line}
+        if row.id is not None:
+            place["id"] = row.id
+        self._file.append(_line({**place, "code": code, "error": error}))
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return (json.dumps(fields) + "\n").encode()

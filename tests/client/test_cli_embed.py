@@ -1,0 +1,332 @@
+"""`qwire embed`: files in, vectors out, against servers that run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from qwire import Client
+from qwire.cli import main
+from support.fake_process import Process
+from support.fake_server import Refusal, unit_vector, unit_vectors
+
+TEXTS = [f"line {number}" for number in range(200)]
+MANY = [f"line {number}" for number in range(20_000)]  # seconds of work for a fake process
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, texts):
+    path.write_text("".join(f"{text}\n" for text in texts), "utf-8")
+    return str(path)
+
+
+def embed(target, *args):
+    """In this process; the exit status."""
+    return main(["embed", "--target", target, *map(str, args)])
+
+
+def start(target, *args, **options):
+    """In a process of its own, where its signals are its own."""
+    command = [sys.executable, "-m", "qwire", "embed", "--target", target, *map(str, args)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def grow(path, size):
+    """Wait until a file has so many bytes."""
+    deadline = time.monotonic() + 15
+    while not path.exists() or path.stat().st_size < size:
+        assert time.monotonic() < deadline, f"{path.name} does not grow"
+        time.sleep(0.005)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_a_text_file_becomes_an_array_in_its_order(server, folder, capsys):
+    write(folder / "in.txt", TEXTS)
+    assert embed(server.target, "in.txt", "-o", "out.npy") == 0
+    found = np.load("out.npy")
+    np.testing.assert_allclose(found, unit_vectors(TEXTS, 16), rtol=1e-6)
+    assert found.dtype == np.float32
+    assert names(folder) == ["in.txt", "out.npy"]
+    err = capsys.readouterr().err
+    assert err.startswith("qwire embed: 200 texts, ")
+    assert err.endswith("tokens/s: out.npy\n")
+
+
+def test_json_lines_become_json_lines(server, folder):
+    """The vector is the float32 to its last bit; the server's x's are cut."""
+    rows = [{"body": "one", "key": "α"}, {"body": "xx two", "key": 7}]
+    write(folder / "in.jsonl", map(json.dumps, rows))
+    args = ("in.jsonl", "-o", "out.jsonl", "--field", "body", "--id-field", "key")
+    assert embed(server.target, *args) == 0
+    first, second = lines(folder / "out.jsonl")
+    vector = first.pop("vector")
+    assert np.array_equal(np.array(vector, np.float32), unit_vector("one", 16))
+    assert first == {"index": 0, "id": "α", "tokens": 3, "truncated": 0}
+    assert (second["id"], second["truncated"]) == (7, 2)
+
+
+def test_a_text_that_failed_keeps_its_place(server, folder, capsys):
+    """A row of NaN in an array, and a line in the file of errors."""
+    server.refused_texts["bad"] = Refusal(None, "TEXT_TOO_LARGE", "300 bytes are too many")
+    (folder / "in.txt").write_bytes(b"one\n\nbad\n\xff\xfe\nfive\n")
+    assert embed(server.target, "in.txt", "-o", "out.npy") == 1
+    found = np.load("out.npy")
+    assert np.isnan(found).all(axis=1).tolist() == [False, True, True, True, False]
+    np.testing.assert_allclose(found[4], unit_vector("five", 16), rtol=1e-6)
+    errors = lines(folder / "out.npy.errors.jsonl")
+    assert [(each["index"], each["line"], each["code"]) for each in errors] == [
+        (1, 2, "INVALID_REQUEST"),
+        (2, 3, "TEXT_TOO_LARGE"),
+        (3, 4, "INVALID_REQUEST"),
+    ]
+    assert [each["error"] for each in errors[::2]] == [
+        "the text is empty",
+        "byte 0 of the line is not UTF-8",
+    ]
+    assert "3 texts failed: out.npy.errors.jsonl" in capsys.readouterr().err
+
+
+def test_a_text_that_failed_is_an_object_with_an_error(server, folder):
+    write(folder / "in.jsonl", ['{"text": "one", "id": "a"}', '{"text": "", "id": "b"}', "{"])
+    args = ("in.jsonl", "-o", "out.jsonl", "--id-field", "id", "--errors", "why.jsonl")
+    assert embed(server.target, *args) == 1
+    assert lines(folder / "out.jsonl")[1:] == [
+        {"index": 1, "vector": None, "error": "the text is empty"},
+        {
+            "index": 2,
+            "vector": None,
+            "error": "invalid JSON: Expecting property name enclosed in double quotes at "
+            "character 1",
+        },
+    ]
+    assert len(lines(folder / "why.jsonl")) == 2
+
+
+def test_an_empty_input_is_an_empty_array(server, folder):
+    write(folder / "in.txt", [])
+    assert embed(server.target, "in.txt", "-o", "out.npy", "--dimensions", 4) == 0
+    assert np.load("out.npy").shape == (0, 4)
+
+
+def test_float16_halves_the_array(server, folder):
+    write(folder / "in.txt", TEXTS)
+    assert embed(server.target, "in.txt", "-o", "out.npy", "--encoding", "float16") == 0
+    assert np.array_equal(np.load("out.npy"), unit_vectors(TEXTS, 16).astype(np.float16))
+
+
+def test_an_earlier_result_stays_unless_told(server, folder, capsys):
+    write(folder / "in.txt", TEXTS)
+    for name in ("out.npy", "out.npy.partial", "out.npy.errors.jsonl"):
+        (folder / name).write_text("precious")
+        assert embed(server.target, "in.txt", "-o", "out.npy") == 2
+        assert f"{name} exists" in capsys.readouterr().err
+        assert (folder / name).read_text() == "precious"
+        if name != "out.npy.errors.jsonl":
+            (folder / name).unlink()
+    (folder / "out.npy").write_text("old")
+    assert embed(server.target, "in.txt", "-o", "out.npy", "--overwrite") == 0
+    assert np.load("out.npy").shape == (200, 16)
+    assert names(folder) == ["in.txt", "out.npy"]
+
+
+def test_a_run_that_writes_nothing_leaves_nothing(folder, capsys):
+    """And does not take the earlier result away."""
+    write(folder / "in.txt", TEXTS)
+    (folder / "out.npy").write_text("precious")
+    assert embed("localhost:1", "in.txt", "-o", "out.npy", "--overwrite") == 1
+    assert capsys.readouterr().err.startswith("qwire embed: nothing answers at localhost:1")
+    assert (folder / "out.npy").read_text() == "precious"
+    assert names(folder) == ["in.txt", "out.npy"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("in.txt", "-o", "out.csv"), "must be .npy, .jsonl or -"),
+        (("in.csv", "-o", "out.npy"), "say --format txt or jsonl"),
+        (("-", "-o", "out.npy"), "say --format txt or jsonl"),
+        (("no.txt", "-o", "out.npy"), "cannot be read"),
+        (("in.txt", "-o", "no/out.npy"), "cannot be written"),
+        (("in.jsonl", "-o", "in.jsonl", "--overwrite"), "is the input"),
+        (("in.txt", "-o", "out.npy", "--dimensions", "0"), "dimensions must be"),
+    ],
+)
+def test_wrong_usage_is_said_in_one_line(server, folder, capsys, args, words):
+    write(folder / "in.txt", TEXTS)
+    write(folder / "in.jsonl", ['{"text": "a"}'])
+    assert embed(server.target, *args) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+    assert names(folder) == ["in.jsonl", "in.txt"]
+
+
+def test_the_array_is_what_the_client_gives(demo_server, folder):
+    texts = [f"The {number}th sentence is about rain." for number in range(150)]
+    write(folder / "in.txt", texts)
+    assert embed(demo_server, "in.txt", "-o", "out.npy", "--quiet") == 0
+    with Client(demo_server) as client:
+        expected = client.embed_documents(texts)
+    np.testing.assert_allclose(np.load("out.npy"), expected, atol=1e-5)
+
+
+def test_the_options_reach_the_model(qwen_server, folder):
+    """Prompt, instruction, dimensions and truncation are those of the client."""
+    texts = ["how long is a refund?", "word " * 600]
+    write(folder / "in.txt", texts)
+    words = {"input_type": "query", "instruction": "Find it", "dimensions": 32}
+    args = [f"--{name.replace('_', '-')}={value}" for name, value in words.items()]
+    assert embed(qwen_server, "in.txt", "-o", "out.npy", "--truncate=start", *args) == 0
+    with Client(qwen_server) as client:
+        expected = client.embed(texts, truncate="start", **words).vectors
+    np.testing.assert_allclose(np.load("out.npy"), expected, atol=1e-5)
+    assert embed(qwen_server, "in.txt", "-o", "refused.npy", "--truncate=none", *args) == 1
+    assert lines(folder / "refused.npy.errors.jsonl")[0]["code"] == "TEXT_TOO_LONG"
+
+
+def test_a_pipe_goes_through(server):
+    """Standard input to standard output; a label of progress would break the JSON."""
+    ran = start(
+        server.target, "-", "--format=txt", "-o-", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    out, err = ran.communicate("\ufeffone\r\ntwo")
+    assert ran.returncode == 0, err
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [each["index"] for each in found] == [0, 1]
+    for each, text in zip(found, ["one", "two"], strict=True):
+        assert np.array_equal(np.array(each["vector"], np.float32), unit_vector(text, 16))
+
+
+def test_a_reader_that_leaves_ends_the_run(server, folder):
+    """As `| head -1` does."""
+    write(folder / "in.txt", MANY)
+    with start(server.target, "in.txt", "-o-", stdout=subprocess.PIPE) as ran:
+        assert ran.stdout.readline().startswith('{"index": 0')
+        ran.stdout.close()
+        assert ran.wait(15) == 1
+        err = ran.stderr.read()
+    assert "standard output is gone" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("suffix", ["npy", "jsonl"])
+def test_ctrl_c_leaves_a_valid_partial_result(folder, suffix):
+    write(folder / "in.txt", MANY)
+    partial = folder / f"out.{suffix}.partial"
+    with Process() as server, start(server.target, "in.txt", "-o", f"out.{suffix}") as ran:
+        grow(partial, 20_000)
+        ran.send_signal(signal.SIGINT)
+        assert ran.wait(15) == 130
+        err = ran.stderr.read()
+    if suffix == "npy":
+        found = np.load(partial)
+        assert partial.stat().st_size == 128 + found.nbytes
+    else:
+        found = np.array([each["vector"] for each in lines(partial)], np.float32)
+    assert 0 < len(found) < len(MANY)
+    np.testing.assert_allclose(found, unit_vectors(MANY[: len(found)], 16), rtol=1e-6)
+    assert err == f"qwire embed: interrupted; {len(found):,} rows saved in {partial.name}\n"
+    assert not (folder / f"out.{suffix}").exists()
+
+
+def test_ctrl_c_while_the_input_is_awaited(server, folder):
+    with start(server.target, "-", "--format=txt", "-oout.npy", stdin=subprocess.PIPE) as ran:
+        grow(folder / "out.npy.partial", 128)  # it reads now
+        ran.send_signal(signal.SIGINT)
+        assert ran.wait(15) == 130
+        assert ran.stderr.read() == "qwire embed: interrupted; nothing was written\n"
+    assert names(folder) == []
+
+
+def test_a_kill_leaves_an_array_that_loads(folder):
+    """Nobody says goodbye: the header names the rows of a moment ago."""
+    write(folder / "in.txt", MANY)
+    partial = folder / "out.npy.partial"
+    with Process() as server, start(server.target, "in.txt", "-o", "out.npy") as ran:
+        grow(partial, 20_000)
+        ran.kill()
+    found = np.load(partial)
+    assert len(found) >= 256
+    np.testing.assert_allclose(found, unit_vectors(MANY[: len(found)], 16), rtol=1e-6)
+
+
+def test_a_server_that_restarts_is_survived(folder):
+    texts = MANY[:5000]
+    write(folder / "in.txt", texts)
+    with Process() as server, start(server.target, "in.txt", "-o", "out.npy") as ran:
+        grow(folder / "out.npy.partial", 20_000)
+        server.kill_and_start()
+        assert ran.wait(15) == 0, ran.stderr.read()
+    np.testing.assert_allclose(np.load("out.npy"), unit_vectors(texts, 16), rtol=1e-6)
+
+
+def test_another_model_ends_the_run_and_keeps_what_is_done(folder):
+    write(folder / "in.txt", MANY)
+    partial = folder / "out.npy.partial"
+    with Process() as server, start(server.target, "in.txt", "-o", "out.npy") as ran:
+        grow(partial, 20_000)
+        server.fingerprint = "another"
+        server.kill_and_start()
+        assert ran.wait(15) == 1
+        err = ran.stderr.read()
+    assert "the model behind the target changed" in err
+    assert f"{len(np.load(partial)):,} rows saved in out.npy.partial" in err
+
+
+def test_a_terminal_sees_one_line_rewritten(folder):
+    """With the part that is done and the time that is left."""
+    write(folder / "in.txt", MANY[:10_000])
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "qwire", "embed", "in.txt", "-o", "out.npy", "--target"]
+    with Process() as server:
+        subprocess.run([*command, server.target], stderr=theirs, check=True)
+    os.close(theirs)
+    seen = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert seen.count("\n") == 1
+    *_, last = seen.partition("\r")[2].split(" left")[0].split(", ")
+    assert " %, " in seen
+    assert last.replace(":", "").isdigit()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_memory_does_not_grow_with_the_file(folder, monkeypatch):
+    """200,000 texts would be 800 MB of vectors; what 2,000 need is what they need."""
+    from benchmarks.process import ServerProcess  # noqa: PLC0415  the only use
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    peaks = []
+    with ServerProcess(["benchmarks.free_server"]) as server:
+        target = server.target()
+        for count in (2_000, 200_000):
+            write(folder / "in.txt", (f"line {number}" for number in range(count)))
+            ran = start(target, "in.txt", "-o", "out.npy", "--overwrite", "--quiet")
+            _, status, usage = os.wait4(ran.pid, 0)
+            ran.returncode = os.waitstatus_to_exitcode(status)
+            assert ran.returncode == 0, ran.stderr.read()
+            ran.stderr.close()
+            peaks.append(usage.ru_maxrss / 1024)
+            assert np.load("out.npy", mmap_mode="r").shape == (count, 1024)
+    assert peaks[1] - peaks[0] < 50, peaks
