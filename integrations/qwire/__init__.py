@@ -23,8 +23,8 @@ from qwire.errors import (
     ModelFailedError,
     ModelNotFoundError,
     OverloadedError,
-    QuotaExceededError,
     PermissionDeniedError,
+    QuotaExceededError,
     QwireError,
     RequestTooLargeError,
     ServerError,
@@ -35,10 +35,13 @@ from qwire.errors import (
 )
 from qwire.info import Description, Dimensions, Limits, Prompts
 from qwire.results import Embeddings, StreamItem, TokenCounts
+from qwire.stats import ClassLoad, ClientLoad, Stats
 
 __all__ = [
     "AsyncClient",
+    "ClassLoad",
     "Client",
+    "ClientLoad",
     "ClosedError",
     "ConnectionFailedError",
     "DeadlineExceededError",
@@ -53,12 +56,13 @@ __all__ = [
     "ModelFailedError",
     "ModelNotFoundError",
     "OverloadedError",
-    "QuotaExceededError",
     "PermissionDeniedError",
     "Prompts",
+    "QuotaExceededError",
     "QwireError",
     "RequestTooLargeError",
     "ServerError",
+    "Stats",
     "StreamItem",
     "StreamLostError",
     "TextTooLargeError",

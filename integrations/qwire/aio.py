@@ -16,6 +16,7 @@ from qwire.channels import (
     EMBED,
     HEALTH,
     SERVING,
+    STATS,
     Link,
     Method,
     in_flight,
@@ -30,6 +31,7 @@ from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
 from qwire.split import as_query
 from qwire.state import State
+from qwire.stats import read_stats
 from qwire.stream import Flow
 from qwire.v1 import embedding_pb2 as pb
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from qwire.info import Description
     from qwire.results import Embeddings, StreamItem, TokenCounts
+    from qwire.stats import Stats
 
 
 class AsyncClient:
@@ -263,6 +266,11 @@ class AsyncClient:
             reply: pb.DescribeResponse = await self._call(DESCRIBE, pb.DescribeRequest(), timeout)
             description = self._state.description = read_description(reply)
         return description
+
+    async def stats(self, *, timeout: float | None = None) -> Stats:
+        """How busy the target is; see `Client.stats`."""
+        reply: pb.StatsResponse = await self._call(STATS, pb.StatsRequest(), timeout)
+        return read_stats(reply)
 
     async def healthy(self, *, timeout: float = 5) -> bool:
         """Whether the server says that it serves; see `Client.healthy`."""

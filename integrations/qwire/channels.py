@@ -48,6 +48,11 @@ DESCRIBE = Method(
     pb.DescribeRequest.SerializeToString,
     pb.DescribeResponse.FromString,
 )
+STATS = Method(
+    "/qwire.v1.Embedding/Stats",
+    pb.StatsRequest.SerializeToString,
+    pb.StatsResponse.FromString,
+)
 # grpc.health.v1 by hand, because its package pins protobuf more narrowly than a client may.
 # HealthCheckRequest of no service is no bytes; HealthCheckResponse of SERVING is field 1 = 1.
 HEALTH = Method("/grpc.health.v1.Health/Check", bytes, bytes)

@@ -14,6 +14,7 @@ from qwire.channels import (
     EMBED,
     HEALTH,
     SERVING,
+    STATS,
     Link,
     Method,
     in_flight,
@@ -28,6 +29,7 @@ from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
 from qwire.split import as_query
 from qwire.state import State
+from qwire.stats import read_stats
 from qwire.stream import Flow
 from qwire.streaming import drive
 from qwire.v1 import embedding_pb2 as pb
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from qwire.info import Description
     from qwire.results import Embeddings, StreamItem, TokenCounts
+    from qwire.stats import Stats
 
 
 class Client:
@@ -338,6 +341,15 @@ class Client:
             reply: pb.DescribeResponse = self._call(DESCRIBE, pb.DescribeRequest(), timeout)
             description = self._state.description = read_description(reply)
         return description
+
+    def stats(self, *, timeout: float | None = None) -> Stats:
+        """How busy the target is: what waits, what was answered since its start.
+
+        Raises:
+            QwireError: nothing answers, or not as it should.
+        """
+        reply: pb.StatsResponse = self._call(STATS, pb.StatsRequest(), timeout)
+        return read_stats(reply)
 
     def healthy(self, *, timeout: float = 5) -> bool:
         """Whether the server says that it serves; False as well if nothing answers in time.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
+import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
 import qwire
+from qwire import ClassLoad, ClientLoad, Stats
 from qwire.cli import main
+from qwire.cli.watch import lines
 from qwire.progress import PlainBar
 
 
@@ -122,3 +127,45 @@ def test_the_plain_bar_rewrites_one_line(capsys):
 def test_a_bar_is_shown_on_stderr(client, capsys):
     client.embed(["a"] * 100, show_progress=True)
     assert "100/100" in capsys.readouterr().err
+
+
+def test_info_watches_the_load_until_ctrl_c(demo_server):
+    """One JSON object for each look; the second look at a busy server shows what happened."""
+    command = [sys.executable, "-m", "qwire", "info", "--target", demo_server, "--json"]
+    with subprocess.Popen(
+        [*command, "--watch", "0.1"], stdout=subprocess.PIPE, text=True
+    ) as watching:
+        first = json.loads(watching.stdout.readline())
+        with qwire.Client(demo_server) as client:
+            client.embed(["one", "two"])
+        while (later := json.loads(watching.stdout.readline()))["texts"] < first["texts"] + 2:
+            pass
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+    assert later["calls"]["OK"] > first["calls"]["OK"]
+
+
+def test_a_screen_of_the_watch_shows_queue_rates_and_failures():
+    idle = ClassLoad(0.0, 0, 0.0)
+    before = Stats(
+        100.0, 10.0, idle, idle, (), 0, {"OK": 5}, {}, 100, 1000, 0, 0, 10, 0.0, 50.0, 1.0
+    )
+    now = dataclasses.replace(
+        before,
+        uptime_seconds=102.0,
+        bulk=ClassLoad(1.5, 300, 0.25),
+        clients=(ClientLoad("ipv4:10.0.0.7", "bulk", 1.5, 0.25, 2),),
+        clients_active=1,
+        calls={"OK": 7, "RESOURCE_EXHAUSTED": 4},
+        failures={"OVERLOADED": 4},
+        texts=300,
+        tokens=5000,
+        bulk_tokens=3000,
+        batch_fill=0.93,
+        busy_seconds=51.0,
+    )
+    screen = "\n".join(lines(before, now))
+    assert "device busy 50%   2,000 tokens/s   100 texts/s   bulk 75%" in screen
+    assert "queue 1.50 of 10 s   1 clients   batch fill 93%" in screen
+    assert re.search(r"OVERLOADED +2\.0 +4\n", screen)
+    assert re.search(r"ipv4:10\.0\.0\.7 +bulk +1\.500 +0\.250 +2", screen)

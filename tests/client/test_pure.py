@@ -12,10 +12,10 @@ import pytest
 
 import qwire
 from qwire import errors
+from qwire.budget import RetryBudget
 from qwire.failures import Failure, name_index
 from qwire.info import Description, Dimensions, Limits, Prompts
 from qwire.results import Embeddings
-from qwire.budget import RetryBudget
 from qwire.retry import delay_before_retry
 from qwire.split import request_limits, split
 from qwire.stream import Flow

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from qwire.cli.target import add_target
+from qwire.cli.watch import watch
 from qwire.client import Client
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
 
@@ -20,17 +21,27 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "info",
         help="show what runs at a target",
         description="Show what runs at a target. QWIRE_API_KEY is honoured.",
-        epilog="example: qwire info --target localhost:50051 --json",
+        epilog="examples: qwire info --target localhost:50051 --json; qwire info --watch",
     )
     add_target(verb)
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     verb.add_argument("--timeout", type=float, default=5.0, help="seconds (default: 5)")
+    verb.add_argument(
+        "--watch",
+        type=_interval,
+        nargs="?",
+        const=2.0,
+        metavar="SECONDS",
+        help="show queue, clients and rates every so many seconds (default: 2) until Ctrl-C",
+    )
     verb.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the target's description and health."""
     with Client(options.target, timeout=options.timeout) as client:
+        if options.watch is not None:
+            watch(client, options.watch, as_json=options.json)
         found: dict[str, Any] = asdict(client.describe())
         found["healthy"] = client.healthy(timeout=options.timeout)
     if options.json:
@@ -38,6 +49,13 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(table(found))
     return 0
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0.05 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("between 0.05 and 3600 seconds")
+    return seconds
 
 
 def table(values: dict[str, Any]) -> str:

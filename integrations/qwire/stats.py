@@ -1,0 +1,110 @@
+"""How busy a server says it is, as plain frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qwire.v1 import embedding_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class ClassLoad:
+    """One class of requests; costs are seconds of device time.
+
+    Attributes:
+        held_seconds: accepted and not yet answered.
+        texts_waiting: tokenised, not yet in a batch.
+        oldest_seconds: how long the oldest of these has waited.
+    """
+
+    held_seconds: float
+    texts_waiting: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True)
+class ClientLoad:
+    """One client in one class, "interactive" or "bulk"; `streams` are those it has open."""
+
+    client: str
+    request_class: str
+    held_seconds: float
+    oldest_seconds: float
+    streams: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """A server's load; counters count from its start.
+
+    Attributes:
+        queue_seconds: most device time that may be accepted and not yet answered.
+        clients: those that hold most, at most 20.
+        clients_active: how many hold anything.
+        calls: ended, by gRPC status; streams too.
+        failures: calls that failed, by error code.
+        texts: computed; `tokens` and, of class bulk, `bulk_tokens` likewise.
+        texts_expired: deadline passed in the queue: answered, not computed.
+        batch_fill: of the last batches that left work waiting, 0 to 1; 0 if there was none.
+        busy_seconds: time the device spent on batches.
+        cost_scale: measured by estimated device time, lately.
+    """
+
+    uptime_seconds: float
+    queue_seconds: float
+    interactive: ClassLoad
+    bulk: ClassLoad
+    clients: tuple[ClientLoad, ...]
+    clients_active: int
+    calls: Mapping[str, int]
+    failures: Mapping[str, int]
+    texts: int
+    tokens: int
+    bulk_tokens: int
+    texts_expired: int
+    batches: int
+    batch_fill: float
+    busy_seconds: float
+    cost_scale: float
+
+
+def read_stats(reply: pb.StatsResponse) -> Stats:
+    """Copy a StatsResponse into Python types."""
+    return Stats(
+        uptime_seconds=reply.uptime_seconds,
+        queue_seconds=reply.queue_seconds,
+        interactive=_class_load(reply.interactive),
+        bulk=_class_load(reply.bulk),
+        clients=tuple(
+            ClientLoad(
+                client=client.client,
+                request_class=_CLASSES.get(client.request_class, "interactive"),
+                held_seconds=client.held_seconds,
+                oldest_seconds=client.oldest_seconds,
+                streams=client.streams,
+            )
+            for client in reply.clients
+        ),
+        clients_active=reply.clients_active,
+        calls=dict(reply.calls),
+        failures=dict(reply.failures),
+        texts=reply.texts,
+        tokens=reply.tokens,
+        bulk_tokens=reply.bulk_tokens,
+        texts_expired=reply.texts_expired,
+        batches=reply.batches,
+        batch_fill=reply.batch_fill,
+        busy_seconds=reply.busy_seconds,
+        cost_scale=reply.cost_scale,
+    )
+
+
+_CLASSES: dict[int, str] = {pb.REQUEST_CLASS_BULK: "bulk"}
+
+
+def _class_load(load: pb.ClassStats) -> ClassLoad:
+    return ClassLoad(load.held_seconds, load.texts_waiting, load.oldest_seconds)

@@ -1,0 +1,72 @@
+"""A server whose model is a sleep: `python -m support.slow_server SECONDS_PER_TEXT [NAME=VALUE ...]`.
+
+So its capacity is known, and low enough that a load generator on the same machine is not what is
+measured. Callers say who they are with their key, as they will once keys are checked. Prints its
+port; the names are those of settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qwire_server.engine.queue.cost import CostModel
+from qwire_server.load import LoadedModel
+from qwire_server.serve import Server
+from qwire_server.settings import Settings
+from support.runners import DIM, VOCAB_SIZE, FakeRunner
+from support.serving import MAX_TOKENS, fake_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+TOKENS = 4  # of the texts that the tests send
+
+
+class SleepRunner:
+    """Takes the same time for each text, and does nothing with it."""
+
+    vocab_size = VOCAB_SIZE
+
+    def __init__(self, seconds_per_text: float) -> None:
+        self._seconds = seconds_per_text
+
+    def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        time.sleep(self._seconds * len(token_ids))
+        return np.ones((len(token_ids), DIM), np.float32)
+
+
+def identify(context: Any) -> str:
+    """The key, unchecked."""
+    return str(dict(context.invocation_metadata()).get("authorization", "nobody"))
+
+
+async def main() -> None:
+    seconds = float(sys.argv[1])
+    settings = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    model = fake_model(FakeRunner(), batch_tokens=64 * MAX_TOKENS, stream_tokens=256 * TOKENS)
+    slow = LoadedModel(
+        model.served,
+        model.tokenizer,
+        SleepRunner(seconds),
+        CostModel(per_token=seconds * 1e6 / TOKENS),
+    )
+    chosen = Settings(model="demo", grpc_port=0, drain_seconds=5, **settings)
+    server = Server(chosen, load=lambda _: slow, identify=identify)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    await server.start()
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
+    await server.run(stopping)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
