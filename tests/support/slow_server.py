@@ -1,4 +1,4 @@
-"""A server whose model is a sleep: `python -m support.slow_server SECONDS_PER_TEXT [NAME=VALUE ...]`.
+"""A server with a sleep for a model: `python -m support.slow_server SECONDS_PER_TEXT [NAME=VALUE ...]`.
 
 So its capacity is known, and low enough that a load generator on the same machine is not what is
 measured. Callers say who they are with their key, as they will once keys are checked. Prints its

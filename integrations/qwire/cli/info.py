@@ -21,7 +21,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "info",
         help="show what runs at a target",
         description="Show what runs at a target. QWIRE_API_KEY is honoured.",
-        epilog="examples: qwire info --target localhost:50051 --json; qwire info --watch",
+        epilog="example: qwire info --target localhost:50051 --watch",
     )
     add_target(verb)
     verb.add_argument("--json", action="store_true", help="print one JSON object")
