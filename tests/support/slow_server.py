@@ -1,8 +1,8 @@
-"""A server with a sleep for a model: `python -m support.slow_server SECONDS_PER_TEXT [NAME=VALUE ...]`.
+"""A server with a sleep for a model: `python -m support.slow_server SECONDS [NAME=VALUE ...]`.
 
-So its capacity is known, and low enough that a load generator on the same machine is not what is
-measured. Callers say who they are with their key, as they will once keys are checked. Prints its
-port; the names are those of settings.
+Its capacity is known (seconds a text), and low enough that a load generator on the same machine is
+not what is measured. Callers say who they are with their key, as they will once keys are checked.
+Prints its port; the names are those of settings.
 """
 
 from __future__ import annotations
