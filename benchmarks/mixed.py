@@ -1,0 +1,156 @@
+"""A bulk stream beside people's questions, demo model: `python -m benchmarks.mixed`.
+
+Four situations take turns, each with a server of its own:
+
+    alone     the stream, and nobody asks
+    fair      questions at a steady rate beside it, under the server's own policy and defaults
+    longer    the same with --launch-ms 100: fuller batches, later answers
+    fifo      the same questions in the stream's own class and line: first come, first served, as
+              servers without classes do it
+
+Reports what the stream keeps of its lone speed, and how long questions take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import statistics
+import threading
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, process, texts
+from benchmarks.rounds import digits, percentile, spread
+from benchmarks.sizes import SEED
+from qwire import Client
+
+_RESULTS = Path(__file__).resolve().parent / "results"
+_LONGER_MS = 100
+_FLAGS = {"alone": [], "fair": [], "longer": ["--launch-ms", str(_LONGER_MS)], "fifo": []}
+_CLASS = {"alone": None, "fair": "interactive", "longer": "interactive", "fifo": "bulk"}
+_WARM_SECONDS = 3.0
+
+
+def main() -> None:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mixed", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15, help="of each situation")
+    parser.add_argument("--rate", type=float, default=2, help="questions a second")
+    parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for the result")
+    chosen = parser.parse_args()
+    process.settle(machine.cores(), spin=False)
+    neighbours = machine.Neighbours()
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in _FLAGS}
+    for number in range(chosen.rounds):
+        for name in _FLAGS:
+            rounds[name].append(situation(name, chosen.seconds, chosen.rate, number))
+    result = {
+        "about": {
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "machine": machine.machine() | {"used_by_others": neighbours.share()},
+            "versions": machine.versions(),
+            "commit": machine.commit(),
+            "questions_per_second": chosen.rate,
+            "seconds": chosen.seconds,
+            "lengths": texts.DISTRIBUTION,
+        },
+        "situations": {name: summary(of_it, rounds["alone"]) for name, of_it in rounds.items()},
+    }
+    print(table(result))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    minute = result["about"]["date"][:16].replace(":", "")
+    path = chosen.out / f"{minute}-{result['about']['machine']['class']}-mixed.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def situation(name: str, seconds: float, rate: float, number: int) -> dict[str, Any]:
+    """One server, one stream, perhaps questions."""
+    flags = ["--model", "demo", "--grpc-port", "0", *_FLAGS[name]]
+    with process.ServerProcess(["qwire_server", *flags]) as server:
+        target = server.target()
+        stop = threading.Event()
+        streaming = threading.Thread(target=_stream, args=(target, stop))
+        streaming.start()
+        try:
+            return _watch(target, _CLASS[name], seconds, rate, random.Random(SEED + number))
+        finally:
+            stop.set()
+            streaming.join()
+
+
+def _watch(
+    target: str, asked_as: str | None, seconds: float, rate: float, draw: random.Random
+) -> dict[str, Any]:
+    taken: list[float] = []
+    with Client(target) as client:
+
+        def ask_for(duration: float) -> None:
+            until = time.monotonic() + duration
+            at = time.monotonic() + draw.expovariate(rate)
+            while at < until:
+                time.sleep(max(0.0, at - time.monotonic()))
+                if asked_as is not None:
+                    began = time.perf_counter()
+                    client.embed([texts.QUERY], input_type="query", request_class=asked_as)
+                    taken.append((time.perf_counter() - began) * 1000)
+                at += draw.expovariate(rate)
+            time.sleep(max(0.0, until - time.monotonic()))
+
+        ask_for(_WARM_SECONDS)
+        taken.clear()
+        before, began = client.stats(), time.perf_counter()
+        ask_for(seconds)
+        after, passed = client.stats(), time.perf_counter() - began
+    asked = len(taken) if asked_as == "bulk" else 0  # counted as bulk by the server
+    bulk = after.bulk_tokens - before.bulk_tokens - asked * _QUERY_TOKENS
+    return {"bulk_tokens_per_second": bulk / passed, "ms": taken, "batch_fill": after.batch_fill}
+
+
+_QUERY_TOKENS = 14  # of texts.QUERY with the demo model; a hundredth of what the stream has
+
+
+def _stream(target: str, stop: threading.Event) -> None:
+    endless = itertools.cycle(texts.log_normal(2048))
+    with Client(target) as client:
+        for _ in client.embed_stream(itertools.takewhile(lambda _: not stop.is_set(), endless)):
+            pass
+
+
+def summary(rounds: list[dict[str, Any]], alone: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over the rounds; questions of all rounds together."""
+    speeds = [one["bulk_tokens_per_second"] for one in rounds]
+    kept = [s / a["bulk_tokens_per_second"] for s, a in zip(speeds, alone, strict=True)]
+    taken = [ms for one in rounds for ms in one["ms"]]
+    found: dict[str, Any] = {"bulk_tokens_per_second": spread(speeds), "bulk_kept": spread(kept)}
+    if taken:
+        found["questions"] = len(taken)
+        found["ms"] = {f"p{p}": percentile(taken, p) for p in (50, 90, 99)}
+        found["ms"]["mean"] = digits(statistics.mean(taken))
+        found["batch_fill"] = digits(statistics.median(one["batch_fill"] for one in rounds))
+    return found
+
+
+def table(result: dict[str, Any]) -> str:
+    """For the terminal, and for a README."""
+    lines = [
+        "| | bulk tokens/s | of alone | question p50 | p99 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, found in result["situations"].items():
+        ms = found.get("ms", {})
+        lines.append(
+            f"| {name} | {found['bulk_tokens_per_second']['median']:,.0f} | "
+            f"{found['bulk_kept']['median']:.2f} | "
+            + (f"{ms['p50']:.0f} ms | {ms['p99']:.0f} ms |" if ms else "| |")
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
