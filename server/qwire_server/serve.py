@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.service import EmbeddingService
 from qwire_server.api.rpc.stream import ALIVE_SECONDS
+from qwire_server.checkpoint.progress import Progress
 from qwire_server.engine.admission import Admission
 from qwire_server.engine.engine import Engine
 from qwire_server.engine.observer import LogObserver
@@ -63,7 +65,7 @@ class Server:
     Args:
         settings: of this server.
         observer: told of each batch and request; a log by default.
-        load: where the model comes from.
+        load: where the model comes from; from where the settings say by default.
         alive_seconds: how often a quiet stream with work in flight is told ALIVE.
 
     Attributes:
@@ -74,15 +76,17 @@ class Server:
         self,
         settings: Settings,
         observer: Observer | None = None,
-        load: Callable[[Settings], LoadedModel] = load_model,
+        load: Callable[[Settings], LoadedModel] | None = None,
         alive_seconds: float = ALIVE_SECONDS,
     ) -> None:
         self.port = 0
         self._settings = settings
         self._observer = observer or LogObserver()
-        self._load = load
+        bars = settings.log_format == "text" and sys.stderr.isatty()
+        progress = Progress(bars=bars)
+        self._load = load or partial(load_model, progress=progress)
         self._alive_seconds = alive_seconds
-        self._gate = Gate()
+        self._gate = Gate(progress)
         self._failure = ""
         self._engine: Engine | None = None
         self._pool: Pool | None = None
@@ -104,6 +108,7 @@ class Server:
         """
         began = time.monotonic()
         self._grpc = await self._bind()
+        _LOG.info("listening on %s:%d, not yet ready", self._settings.host, self.port)
         try:
             loaded = await asyncio.to_thread(self._load, self._settings)
         except BaseException:
@@ -118,7 +123,8 @@ class Server:
             served.device,
             served.dtype,
             served.fingerprint,
-            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s",
+            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s "
+            f"(loaded in {loaded.load_seconds:.1f} s, {loaded.memory})",
         )
 
     async def run(self, stopping: asyncio.Event) -> int:

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ByteSize, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -24,6 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from qwire_server import foreign
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Settings(BaseSettings):
         "Qwen/Qwen3-Embedding-0.6B",
         description="a hub id, a local folder in the sentence-transformers layout, or `demo`",
     )
+    model_source: Literal["hub", "modelscope"] = Field(
+        "hub", description="where an id is looked up: the Hugging Face hub, or ModelScope"
+    )
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     pooling: Literal["auto", "last", "mean", "cls"] = Field(
         "auto", description="how tokens become one vector; auto: as the model's folder says"
@@ -88,6 +92,9 @@ class Settings(BaseSettings):
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on GPUs that compute it natively, else float32"
+    )
+    memory_limit: ByteSize | None = Field(
+        None, gt=0, description="most memory of the device, such as 8GiB; on a CPU, of the weights"
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
@@ -143,6 +150,8 @@ def load(argv: Sequence[str]) -> Settings:
         SystemExit: status 0, after `--help`.
     """
     _refuse_unknown_variables(os.environ)
+    if answers := foreign.answers(argv):
+        raise StartError("; ".join(answers))
     try:
         source: CliSettingsSource[Settings] = CliSettingsSource(
             Settings,

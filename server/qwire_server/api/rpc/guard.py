@@ -113,8 +113,13 @@ def identity(context: Context) -> str:
     return f"{kind}:{address.rpartition(':')[0]}" if kind in {"ipv4", "ipv6"} else peer
 
 
+def ascii_line(text: str) -> str:
+    """What gRPC takes as a message or as metadata."""
+    return text.encode("ascii", "replace").decode()[:_MAX_DETAILS]
+
+
 async def _abort(context: Context, error: RequestError, call: Call) -> None:
-    details = error.message.encode("ascii", "replace").decode()[:_MAX_DETAILS]
+    details = ascii_line(error.message)
     trailers: list[tuple[str, str | bytes]] = [
         ("qwire-error-code", error.code),
         ("x-request-id", call.request_id),
