@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ByteSize, Field, ValidationError
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -40,6 +40,7 @@ _KUBERNETES_NAME = re.compile(
     r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$"
 )
 _KUBERNETES_VALUE = re.compile(r"(tcp|udp)://")
+_BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -122,6 +123,14 @@ class Settings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _has_a_unit(cls, value: object) -> object:
+        """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
+        if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
+            raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -201,4 +210,5 @@ def _told(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         nearest = _nearest(name, set(Settings.model_fields))
         return f"{name} in the --config file is not a setting{nearest}"
-    return f"--{name.replace('_', '-')}: {error['msg']} (got {error['input']!r})"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

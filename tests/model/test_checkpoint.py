@@ -191,6 +191,16 @@ def test_what_a_hub_refuses_is_told_with_what_to_do(
     assert "\n" not in str(told.value)
 
 
+def test_a_hub_that_answers_nothing_is_not_waited_for_for_ever(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+):
+    """The hub client's own request for a commit has no time limit."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    hub.silent = True
+    with pytest.raises(ModelError, match=r"\(ReadTimeout\): check the network"):
+        source.find(MODEL)
+
+
 def test_offline_without_the_model_says_which_variable_forbids_it(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ):

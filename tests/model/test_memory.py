@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from qwire_server import settings
 from qwire_server.checkpoint import layout
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.errors import ModelError, StartError
@@ -38,6 +39,12 @@ def test_a_file_that_is_not_safetensors_is_named(tmp_path: Path):
 )
 def test_a_limit_has_a_unit(said: str, meant: int):
     assert Settings(memory_limit=said).memory_limit == meant
+
+
+@pytest.mark.parametrize("said", ["50%", "0.9", "8", "all", "-1GiB", "0GiB"])
+def test_a_share_or_a_bare_number_is_refused(said: str):
+    with pytest.raises(StartError, match=rf"--memory-limit: .*\(got '{said}'\)"):
+        settings.load([f"--memory-limit={said}"])
 
 
 def test_weights_over_the_limit_are_refused_with_both_numbers_and_a_way_out(qwen_folder: Path):

@@ -120,7 +120,7 @@ def test_a_revision_is_asked_for_and_named_by_its_commit(hub: FakeHub, environme
     assert f"{MODEL} has no revision 'v2' at {hub.url}: check --revision" in said
 
 
-@pytest.mark.parametrize("stalls", [False, True])
+@pytest.mark.parametrize("stalls", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_download_that_breaks_or_stalls_goes_on_where_it_was(
     hub: FakeHub, environment: dict[str, str], folder: Path, stalls: bool
 ):
@@ -177,6 +177,7 @@ def test_without_a_network_modelscope_is_its_cache(hub: FakeHub, environment: di
     assert found(nobody, kind="modelscope") == (folder, "")
 
 
+@pytest.mark.slow  # a process for one sentence
 def test_modelscope_says_which_model_it_does_not_have(environment: dict[str, str]):
     said = refused(environment, "--model", "Acme/None", "--model-source", "modelscope")
     assert "ModelScope has no model 'Acme/None'" in said

@@ -43,6 +43,7 @@ class FakeHub:
     Attributes:
         folder: that is served as MODEL.
         revisions: branch or tag, and its commit.
+        silent: everything is taken and nothing answered.
         refuses: status and X-Error-Code that everything is answered with.
         faults: by file name.
         requests: method, path (without its query) and Range of each.
@@ -51,6 +52,7 @@ class FakeHub:
 
     folder: Path
     revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT, "master": COMMIT})
+    silent: bool = False
     refuses: tuple[int, str] | None = None
     faults: dict[str, Fault] = field(default_factory=dict)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
@@ -118,7 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(
             (self.command, f"{path}/{name}" if name else path, self.headers.get("Range", ""))
         )
-        if self.hub.refuses:
+        if self.hub.silent:
+            self.hub.released.wait()
+            self.close_connection = True
+        elif self.hub.refuses:
             status, code = self.hub.refuses
             self._reply(status, {}, {"X-Error-Code": code} if code else {})
         elif path.startswith("/api/v1/models/"):

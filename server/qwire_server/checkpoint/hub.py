@@ -37,6 +37,7 @@ def fetch(model: str, revision: str | None, patterns: Sequence[str], progress: P
     from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import
 
     logging.getLogger("huggingface_hub").handlers.clear()  # this process's own writes its lines
+    _limit_every_wait()
     try:
         return Path(
             snapshot_download(
@@ -48,6 +49,19 @@ def fetch(model: str, revision: str | None, patterns: Sequence[str], progress: P
         )
     except Exception as error:  # the hub client raises several families of errors
         raise ModelError(_told(error, model, revision)) from error
+
+
+def _limit_every_wait() -> None:
+    """Hold all requests to HF_HUB_DOWNLOAD_TIMEOUT: some of the hub client's have no limit."""
+    from huggingface_hub import constants, get_session  # noqa: PLC0415  slow to import
+
+    def limit(request: Any) -> None:
+        waits = request.extensions.setdefault("timeout", {})
+        for phase in ("connect", "read", "write", "pool"):
+            if waits.get(phase) is None:
+                waits[phase] = constants.HF_HUB_DOWNLOAD_TIMEOUT
+
+    get_session().event_hooks["request"].append(limit)
 
 
 def _bar_that_tells(progress: Progress) -> type[tqdm_asyncio[Any]]:

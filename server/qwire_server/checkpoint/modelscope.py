@@ -37,16 +37,22 @@ def fetch(model: str, revision: str | None, patterns: Sequence[str], progress: P
         raise ModelError(
             '--model-source modelscope needs its package: pip install "qwire[modelscope]"'
         ) from None
-    logging.getLogger("modelscope_hub").setLevel(logging.CRITICAL)  # errors are told below
     options: dict[str, Any] = {"revision": revision, "allow_patterns": list(patterns)}
     try:
         api = modelscope_hub.HubApi()
-        endpoint = api.resolve_endpoint_for_read(model)
-        api = modelscope_hub.HubApi(endpoint=endpoint)
+        _log_like_others()
         callbacks = [_callback(progress)]
         return Path(api.download_repo(model, "model", progress_callbacks=callbacks, **options))
     except Exception as error:  # noqa: BLE001  several families of errors, each told below
         return _cached(modelscope_hub, error, model, options)
+
+
+def _log_like_others() -> None:
+    """Undo the handler that the client gives its logger on import."""
+    log = logging.getLogger("modelscope_hub")
+    log.handlers.clear()
+    log.propagate = True
+    log.setLevel(logging.WARNING)
 
 
 def _cached(client: Any, error: Exception, model: str, options: dict[str, Any]) -> Path:
