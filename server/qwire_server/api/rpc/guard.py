@@ -114,8 +114,9 @@ def identity(context: Context) -> str:
 
 
 def ascii_line(text: str) -> str:
-    """What gRPC takes as a message or as metadata."""
-    return text.encode("ascii", "replace").decode()[:_MAX_DETAILS]
+    """What gRPC takes as a message and as metadata: printable ASCII, and not too long."""
+    line = " ".join(text[:_MAX_DETAILS].splitlines())
+    return "".join(c if " " <= c <= "~" else "?" for c in line)
 
 
 async def _abort(context: Context, error: RequestError, call: Call) -> None:
