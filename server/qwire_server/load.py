@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qwire_server.api.served import Limits, Served
 from qwire_server.checkpoint import fingerprint, layout, source
+from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
 from qwire_server.text.tokenizer import Tokenizer
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from qwire_server.checkpoint.layout import Layout
+    from qwire_server.checkpoint.progress import Progress
     from qwire_server.engine.runner import Runner
     from qwire_server.settings import Settings
 
@@ -28,21 +31,33 @@ _STREAM_BATCHES = 4
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """Everything that serving one model needs."""
+    """Everything that serving one model needs.
+
+    Attributes:
+        load_seconds: from the first file read to the warm model; a download before it not counted.
+        memory: what it takes up now, in words.
+    """
 
     served: Served
     tokenizer: Tokenizer
     runner: Runner
     cost: CostModel = field(default_factory=CostModel)
+    load_seconds: float = 0.0
+    memory: str = "memory not measured"
 
 
-def load_model(settings: Settings) -> LoadedModel:
+def load_model(settings: Settings, progress: Progress | None = None) -> LoadedModel:
     """Find, read, load and warm up the model.
+
+    Args:
+        settings: of the server.
+        progress: told how a download goes.
 
     Raises:
         StartError: it cannot be served, or not as the settings ask; the message says what to do.
     """
-    found = source.find(settings.model, settings.revision)
+    found = source.find(settings.model, settings.revision, settings.model_source, progress)
+    began = time.monotonic()
     shape = layout.read(found.folder, settings.pooling)
     max_tokens = _max_tokens(settings, shape)
     tokenizer = Tokenizer.load(
@@ -61,6 +76,8 @@ def load_model(settings: Settings) -> LoadedModel:
     dtype = devices.choose_dtype(settings.dtype, device)
     limits = _limits(settings, device, max_tokens)
     dtype_name = str(dtype).removeprefix("torch.")
+    needed = weight_bytes(found.folder, dtype.itemsize)
+    devices.check_memory(device, dtype_name, needed, settings.memory_limit)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     runner = PackedRunner(weights.load(found.folder, shape, device, dtype), shape.pooling)
     runner.warm_up(limits.batch_tokens)
@@ -81,7 +98,9 @@ def load_model(settings: Settings) -> LoadedModel:
         dtype=dtype_name,
         limits=limits,
     )
-    return LoadedModel(served, tokenizer, runner, cost)
+    seconds = time.monotonic() - began
+    memory = devices.describe_memory(device, needed)
+    return LoadedModel(served, tokenizer, runner, cost, seconds, memory)
 
 
 def _max_tokens(settings: Settings, shape: Layout) -> int:

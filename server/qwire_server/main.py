@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = settings.load(sys.argv[1:] if argv is None else argv)
         logs.configure(chosen.log_format, chosen.log_level)
         # gRPC and the event loop are not needed to say what is wrong with a flag.
-        from qwire_server.serve import serve  # noqa: PLC0415
+        from qwire_server.process import serve  # noqa: PLC0415
 
         return asyncio.run(serve(chosen))
     except StartError as error:

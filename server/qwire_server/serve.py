@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.service import EmbeddingService
 from qwire_server.api.rpc.stream import ALIVE_SECONDS
 from qwire_server.api.stats import Counters
+from qwire_server.checkpoint.progress import Progress
 from qwire_server.engine.engine import Engine
 from qwire_server.engine.observer import LogObserver, Observers
 from qwire_server.engine.queue.admission import Admission
@@ -67,7 +67,7 @@ class Server:
     Args:
         settings: of this server.
         observer: told of each batch and request; a log by default.
-        load: where the model comes from.
+        load: where the model comes from; from where the settings say by default.
         alive_seconds: how often a quiet stream with work in flight is told ALIVE.
         identify: who calls; see `api.rpc.guard.Guard`.
 
@@ -79,7 +79,7 @@ class Server:
         self,
         settings: Settings,
         observer: Observer | None = None,
-        load: Callable[[Settings], LoadedModel] = load_model,
+        load: Callable[[Settings], LoadedModel] | None = None,
         alive_seconds: float = ALIVE_SECONDS,
         identify: Callable[[Context], str] | None = None,
     ) -> None:
@@ -87,10 +87,12 @@ class Server:
         self._settings = settings
         self._counters = Counters()
         self._observer = Observers(observer or LogObserver(), self._counters)
-        self._load = load
+        bars = settings.log_format == "text" and sys.stderr.isatty()
+        progress = Progress(bars=bars)
+        self._load = load or partial(load_model, progress=progress)
         self._alive_seconds = alive_seconds
         self._identify = identify
-        self._gate = Gate()
+        self._gate = Gate(progress)
         self._failure = ""
         self._engine: Engine | None = None
         self._pool: Pool | None = None
@@ -112,6 +114,7 @@ class Server:
         """
         began = time.monotonic()
         self._grpc = await self._bind()
+        _LOG.info("listening on %s:%d, not yet ready", self._settings.host, self.port)
         try:
             loaded = await asyncio.to_thread(self._load, self._settings)
         except BaseException:
@@ -126,7 +129,8 @@ class Server:
             served.device,
             served.dtype,
             served.fingerprint,
-            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s",
+            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s "
+            f"(loaded in {loaded.load_seconds:.1f} s, {loaded.memory})",
         )
 
     async def run(self, stopping: asyncio.Event) -> int:
@@ -219,27 +223,3 @@ def _in_loop(
 ) -> None:
     """Call `function` in the event loop, from any thread."""
     loop.call_soon_threadsafe(function, argument)
-
-
-async def serve(settings: Settings) -> int:
-    """Run one server in this process, until SIGTERM or SIGINT; the exit status."""
-    server = Server(settings)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stopping.is_set():
-            _LOG.warning("second signal: %d calls are cut", server.open_calls)
-            os._exit(1)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    starting = asyncio.create_task(server.start())
-    stop_early = asyncio.create_task(stopping.wait())
-    await asyncio.wait({starting, stop_early}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        _LOG.warning("stopped while the model was loading")
-        os._exit(0)
-    starting.result()
-    return await server.run(stopping)

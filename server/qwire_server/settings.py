@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -24,6 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from qwire_server import foreign
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _KUBERNETES_NAME = re.compile(
     r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$"
 )
 _KUBERNETES_VALUE = re.compile(r"(tcp|udp)://")
+_BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -74,6 +76,9 @@ class Settings(BaseSettings):
         "Qwen/Qwen3-Embedding-0.6B",
         description="a hub id, a local folder in the sentence-transformers layout, or `demo`",
     )
+    model_source: Literal["hub", "modelscope"] = Field(
+        "hub", description="where an id is looked up: the Hugging Face hub, or ModelScope"
+    )
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     pooling: Literal["auto", "last", "mean", "cls"] = Field(
         "auto", description="how tokens become one vector; auto: as the model's folder says"
@@ -88,6 +93,9 @@ class Settings(BaseSettings):
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on GPUs that compute it natively, else float32"
+    )
+    memory_limit: ByteSize | None = Field(
+        None, gt=0, description="most memory of the device, such as 8GiB; on a CPU, of the weights"
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
@@ -133,6 +141,14 @@ class Settings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _has_a_unit(cls, value: object) -> object:
+        """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
+        if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
+            raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -161,6 +177,8 @@ def load(argv: Sequence[str]) -> Settings:
         SystemExit: status 0, after `--help`.
     """
     _refuse_unknown_variables(os.environ)
+    if answers := foreign.answers(argv):
+        raise StartError("; ".join(answers))
     try:
         source: CliSettingsSource[Settings] = CliSettingsSource(
             Settings,
@@ -210,4 +228,5 @@ def _told(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         nearest = _nearest(name, set(Settings.model_fields))
         return f"{name} in the --config file is not a setting{nearest}"
-    return f"--{name.replace('_', '-')}: {error['msg']} (got {error['input']!r})"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from qwire_server.checkpoint import layout, source
 from qwire_server.checkpoint.fingerprint import content_revision
 from qwire_server.errors import ModelError, StartError
 from support import local
+from support.fake_hub import MODEL, FakeHub, fake_hub
 from support.models import tiny_qwen3
 
 
@@ -156,13 +159,64 @@ def test_a_folder_that_is_not_there_is_told(model: str, said: str):
         source.find(model)
 
 
-def test_a_hub_that_cannot_be_reached_is_told_with_the_ways_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.fixture
+def hub(qwen_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub for this process, and an empty cache."""
+    with fake_hub(qwen_folder) as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield hub
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ((403, "GatedRepo"), "asks for an accepted licence: accept it .* HF_TOKEN"),
+        ((401, "GatedRepo"), "asks for an accepted licence"),
+        ((403, ""), "asks for an accepted licence"),
+        ((401, ""), f"has no model '{MODEL}', or a private one: check --model"),
+        ((404, "RepoNotFound"), f"has no model '{MODEL}', or a private one: check --model"),
+        ((404, ""), f"has no model '{MODEL}'"),
+        ((404, "RevisionNotFound"), f"{MODEL} has no revision 'v9' .*: check --revision"),
+        ((500, ""), r"\(status 500\): check the network, set HF_ENDPOINT to a mirror"),
+        ((503, ""), r"\(status 503\): .*--model-source modelscope.*local folder.*--model demo"),
+    ],
+)
+def test_what_a_hub_refuses_is_told_with_what_to_do(
+    hub: FakeHub, refusal: tuple[int, str], said: str
 ):
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=r"HF_ENDPOINT.*local folder"):
-        source.find("Qwen/Qwen3-Embedding-0.6B")
+    hub.refuses = refusal
+    with pytest.raises(ModelError, match=said) as told:
+        source.find(MODEL, "v9")
+    assert "\n" not in str(told.value)
+
+
+def test_a_hub_that_answers_nothing_is_not_waited_for_for_ever(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+):
+    """The hub client's own request for a commit has no time limit."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    hub.silent = True
+    with pytest.raises(ModelError, match=r"\(ReadTimeout\): check the network"):
+        source.find(MODEL)
+
+
+def test_offline_without_the_model_says_which_variable_forbids_it(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"cache \(.*HF_HUB_OFFLINE forbids.*local folder"):
+        source.find(MODEL)
+    assert not hub.requests
+
+
+def test_modelscope_without_its_package_names_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(sys.modules, "modelscope_hub", None)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    with pytest.raises(ModelError, match=r'pip install "qwire\[modelscope\]"'):
+        source.find(MODEL, model_source="modelscope")
 
 
 def test_more_tokens_than_the_model_takes_are_refused(folder: Path):

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from qwire_server.api.rpc.guard import ascii_line
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
 from support.runners import FakeRunner
@@ -25,7 +26,9 @@ Request = health_pb2.HealthCheckRequest
 @pytest.mark.parametrize("service", ["", "qwire.v1.Embedding"])
 async def test_a_ready_server_is_serving(fake: Running, service: str):
     health = health_pb2_grpc.HealthStub(fake.channel)
-    assert (await health.Check(Request(service=service))).status == SERVING
+    check = health.Check(Request(service=service))
+    assert (await check).status == SERVING
+    assert not await check.trailing_metadata()
 
 
 async def test_an_unknown_service_is_not_found(fake: Running):
@@ -50,6 +53,9 @@ async def test_while_the_model_loads_the_port_answers_and_says_not_serving():
         health = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(Request())
         assert (await watch.read()).status == NOT_SERVING
+        check = health.Check(Request())
+        assert (await check).status == NOT_SERVING
+        assert "loading" in dict(await check.trailing_metadata())["qwire-reason"]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await pb_grpc.EmbeddingStub(channel).Embed(pb.EmbedRequest(texts=["a"]))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -62,6 +68,12 @@ async def test_while_the_model_loads_the_port_answers_and_says_not_serving():
         assert (await watch.read()).status == NOT_SERVING
         assert await watch.read() is grpc.aio.EOF  # a watcher does not hold the drain
         await asyncio.wait_for(stopping, 0.9)
+
+
+def test_a_reason_is_what_metadata_may_hold():
+    """A foreign error may have lines, and any character."""
+    assert ascii_line("CUDA error:\nassert\x00 in 核") == "CUDA error: assert? in ?"
+    assert len(ascii_line("long" * 1000)) == 1024
 
 
 async def test_reflection_lists_the_services(fake: Running):

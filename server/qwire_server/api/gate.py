@@ -14,29 +14,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwire_server.api.embedder import Embedder
+    from qwire_server.checkpoint.progress import Progress
 
 
 class Gate:
-    """Holds the embedder once there is one, and tells those who care when the state changes."""
+    """Holds the embedder once there is one, and tells those who care when the state changes.
 
-    def __init__(self) -> None:
+    Args:
+        progress: of the start.
+    """
+
+    def __init__(self, progress: Progress) -> None:
         self.draining = asyncio.Event()
+        self._progress = progress
         self._embedder: Embedder | None = None
-        self._reason = "the model is still loading: try again in a moment"
+        self._reason = ""
         self._watchers: set[Callable[[], None]] = set()
         self._open_calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     def __repr__(self) -> str:
-        return (
-            f"<Gate {'serving' if self.is_serving else self._reason!r}, {self._open_calls} calls>"
-        )
+        return f"<Gate {self.reason or 'serving'!r}, {self._open_calls} calls>"
 
     @property
     def is_serving(self) -> bool:
         """Whether new work is taken."""
-        return self._embedder is not None and not self._reason
+        return not self.reason
+
+    @property
+    def reason(self) -> str:
+        """Why no work is taken; empty when it is."""
+        if self._reason or self._embedder:
+            return self._reason
+        return f"{self._progress}: try again in a moment"
 
     @property
     def open_calls(self) -> int:
@@ -49,8 +60,8 @@ class Gate:
         Raises:
             Unavailable: loading, draining or failed.
         """
-        if self._reason or self._embedder is None:
-            raise Unavailable(self._reason)
+        if self._embedder is None or self._reason:
+            raise Unavailable(self.reason)
         return self._embedder
 
     def open(self, embedder: Embedder) -> None:

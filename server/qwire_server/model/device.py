@@ -55,6 +55,54 @@ def describe_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def check_memory(device: torch.device, dtype: str, needed: int, limit: int | None) -> None:
+    """Hold this process to `limit` bytes of `device`, and refuse weights that cannot fit.
+
+    On a GPU the limit bounds all that torch allocates; on a CPU the weights only.
+
+    Args:
+        device: that the weights go to.
+        dtype: of the weights, for the message.
+        needed: bytes of the weights.
+        limit: of `--memory-limit`; None for all that is free.
+
+    Raises:
+        StartError: the weights alone need more.
+    """
+    if limit is not None and needed > limit:
+        raise StartError(
+            f"the weights need {_size(needed)} in {dtype}, --memory-limit is {_size(limit)}: raise "
+            f"it, {_smaller(dtype)}"
+        )
+    if device.type != "cuda":
+        return
+    free, total = torch.cuda.mem_get_info(device)
+    if needed > free:
+        raise StartError(
+            f"the weights need {_size(needed)} in {dtype}, {device} has {_size(free)} free of "
+            f"{_size(total)}: free some, choose another GPU with --device, {_smaller(dtype)}"
+        )
+    if limit is not None:
+        torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0), device)
+
+
+def describe_memory(device: torch.device, weights: int) -> str:
+    """What the loaded model takes: on a GPU all that torch holds, on a CPU the weights."""
+    if device.type == "cuda":
+        return f"{_size(torch.cuda.memory_reserved(device))} of GPU memory"
+    return f"{_size(weights)} of weights"
+
+
+def _size(num_bytes: int) -> str:
+    gib = num_bytes / 2**30
+    return f"{gib:.2f} GiB" if gib >= 1 else f"{gib * 1024:.1f} MiB"
+
+
+def _smaller(dtype: str) -> str:
+    half = "set --dtype bfloat16, which halves it, or " if dtype == "float32" else "or "
+    return half + "serve a smaller model"
+
+
 def _cuda_problem() -> str:
     """Why CUDA cannot be used; empty if it can."""
     if torch.version.cuda is None:

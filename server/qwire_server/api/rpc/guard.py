@@ -125,8 +125,14 @@ def identity(context: Context) -> str:
     return f"{kind}:{address.rpartition(':')[0]}" if kind in {"ipv4", "ipv6"} else peer
 
 
+def ascii_line(text: str) -> str:
+    """What gRPC takes as a message and as metadata: printable ASCII, and not too long."""
+    line = " ".join(text[:_MAX_DETAILS].splitlines())
+    return "".join(c if " " <= c <= "~" else "?" for c in line)
+
+
 async def _abort(context: Context, error: RequestError, call: Call) -> None:
-    details = error.message.encode("ascii", "replace").decode()[:_MAX_DETAILS]
+    details = ascii_line(error.message)
     trailers: list[tuple[str, str | bytes]] = [
         ("qwire-error-code", error.code),
         ("x-request-id", call.request_id),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from qwire_server.api.rpc.guard import ascii_line
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from qwire_server.api.rpc.guard import Context
 
 SERVICES = ("", "qwire.v1.Embedding")
+REASON_KEY = "qwire-reason"  # of the trailing metadata
 _Response = health_pb2.HealthCheckResponse
 
 
@@ -31,9 +34,11 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # sh
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """The state now."""
+        """The state now; while NOT_SERVING, the trailing metadata says why."""
         if request.service not in SERVICES:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        if reason := self._gate.reason:
+            context.set_trailing_metadata(((REASON_KEY, ascii_line(reason)),))
         return self._status(request.service)
 
     async def Watch(

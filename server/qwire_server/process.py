@@ -1,0 +1,40 @@
+"""One server as a process: signals, and what it exits with."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from qwire_server.serve import Server
+
+if TYPE_CHECKING:
+    from qwire_server.settings import Settings
+
+_LOG = logging.getLogger("qwire.server")
+
+
+async def serve(settings: Settings) -> int:
+    """Run one server in this process, until SIGTERM or SIGINT; the exit status."""
+    server = Server(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            _LOG.warning("second signal: %d calls are cut", server.open_calls)
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    starting = asyncio.create_task(server.start())
+    stop_early = asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, stop_early}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        _LOG.warning("stopped while the model was loading")
+        os._exit(0)
+    starting.result()
+    return await server.run(stopping)
