@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from qwire.cli.meter import counted, rates
+from qwire.cli.resume import Point
 from qwire.errors import InvalidRequestError, QwireError
+from qwire.failures import name_index
 from qwire.interrupt import uninterrupted
 
 if TYPE_CHECKING:
@@ -15,8 +18,13 @@ if TYPE_CHECKING:
 
     from qwire.cli.meter import Meter
     from qwire.cli.places import Places
+    from qwire.cli.texts_in import Row
     from qwire.cli.vectors_out import ErrorFile, Output
     from qwire.results import StreamItem
+
+
+# So many rows at most are made again after a kill; after any other end, none.
+_ROWS_PER_POINT = 64
 
 
 class Stop(NamedTuple):
@@ -27,19 +35,26 @@ class Stop(NamedTuple):
 
 
 class Run:
-    """Counts what it writes.
+    """Writes rows, and after each knows a point to which all its files can be cut back.
 
     Args:
+        places: where the files are.
         output: gets each row.
         errors: gets each text that failed.
         meter: is told of each row.
+        point: where the run begins.
     """
 
-    def __init__(self, output: Output, errors: ErrorFile, meter: Meter) -> None:
+    def __init__(
+        self, places: Places, output: Output, errors: ErrorFile, meter: Meter, point: Point
+    ) -> None:
+        self._places = places
         self._output = output
         self._errors = errors
         self._meter = meter
+        self._point = replace(point, output_bytes=output.end)
         self._cut = 0  # texts longer than the model takes
+        self._save()
 
     def pour(self, stream: Generator[StreamItem, None, None]) -> Stop | None:
         """Write what comes, to the end; None, or why the end was not reached."""
@@ -60,38 +75,55 @@ class Run:
         return stop
 
     def _add(self, item: StreamItem) -> None:
-        row, error = item.id, None
-        if item.error is not None:
-            error = row.error or str(item.error)
-        self._output.add(row, item, error)
-        if item.error is not None and error is not None:
+        row: Row = item.id
+        if item.error is None:
+            self._output.add(row, item, None)
+        else:
+            error = row.error or name_index(str(item.error), row.index)
+            self._output.add(row, item, error)
             self._errors.add(row, item.error.code, error)
         self._cut += item.truncated > 0
         self._meter.add(item.tokens, row.end)
+        self._point = Point(
+            self._point.settings,
+            rows=row.index + 1,
+            read=row.end,
+            digest=row.digest.hex(),
+            output_bytes=self._output.end,
+            errors=self._errors.count,
+            error_bytes=self._errors.end,
+        )
+        if self._point.rows % _ROWS_PER_POINT == 0:
+            self._save()
+
+    def _save(self) -> None:
+        if self._places.output is not None:
+            self._point.save(self._places.state)
 
     def _close(self) -> None:
         with uninterrupted():
             self._meter.clear()
             try:
-                self._output.close()
+                self._output.close(self._point.output_bytes)
+                self._errors.close(self._point.error_bytes)
             finally:
-                self._errors.close()
+                self._save()
 
-    def report(self, places: Places, stop: Stop | None, *, quiet: bool) -> int:
+    def report(self, stop: Stop | None, *, quiet: bool) -> int:
         """Name the result, say on stderr how the run went, and return its exit status."""
+        places, point, meter = self._places, self._point, self._meter
         if stop is None:
             places.complete()
-            status = 1 if self._errors.count else 0
+            status = 1 if point.errors else 0
             if not quiet:
-                meter = self._meter
                 _say(f"{rates(meter.texts, meter.tokens, meter.seconds)}: {places.name}")
         else:
             status = stop.status
-            _say(f"{stop.why}; {places.abandon(self._meter.texts)}")
+            _say(f"{stop.why}; {places.abandon(point.rows)}")
         if self._cut and not quiet:
             _say(f"{counted(self._cut, 'text')} longer than the model takes: cut to fit")
-        if self._errors.count:
-            _say(f"{counted(self._errors.count, 'text')} failed{places.where_errors}")
+        if point.errors:
+            _say(f"{counted(point.errors, 'text')} failed{places.where_errors}")
         return status
 
 
