@@ -271,6 +271,25 @@ def test_a_kill_leaves_an_array_that_loads(folder):
     np.testing.assert_allclose(found, unit_vectors(MANY[: len(found)], 16), rtol=1e-6)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="another process is given the limit")
+@pytest.mark.parametrize("suffix", ["npy", "jsonl"])
+def test_a_full_disk_leaves_whole_rows(server, folder, suffix):
+    """A limit on the size of files stands in for it: the write that meets it takes a part."""
+    import resource  # noqa: PLC0415  not on Windows
+
+    write(folder / "in.txt", TEXTS)
+    result = f"out.{suffix}"
+    with start(server.target, "in.txt", "-o", result) as ran:
+        resource.prlimit(ran.pid, resource.RLIMIT_FSIZE, (4100, 4100))
+        assert ran.wait(15) == 1
+        err = ran.stderr.read()
+    partial = folder / f"{result}.partial"
+    rows = len(np.load(partial)) if suffix == "npy" else len(lines(partial))
+    assert f"File too large; {rows} rows saved in {partial.name}" in err
+    assert rows == 62 or suffix == "jsonl"  # 128 bytes of header, 64 a row
+    assert embed(server.target, "in.txt", "-o", result, "--resume") == 0
+
+
 def test_a_server_that_restarts_is_survived(folder):
     texts = MANY[:5000]
     write(folder / "in.txt", texts)
