@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -123,11 +124,10 @@ def run(options: argparse.Namespace) -> int:
             ordered=True,
             **words,
         )
-        output = _output(
-            places, options.dimensions or model.dimensions.native, options.encoding, point
-        )
+        dim = options.dimensions or model.dimensions.native
         errors = ErrorFile(places.errors, point.errors, point.error_bytes)
         meter = Meter(_size(file), start=point.read, quiet=options.quiet)
+        output = partial(_output, places, dim, options.encoding, point)
         run = Run(places, output, errors, meter, point)
         stop = run.pour(stream)
     return run.report(stop, quiet=options.quiet)

@@ -14,7 +14,7 @@ from qwire.failures import name_index
 from qwire.interrupt import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from qwire.cli.meter import Meter
     from qwire.cli.places import Places
@@ -39,30 +39,38 @@ class Run:
 
     Args:
         places: where the files are.
-        output: gets each row.
+        open_output: opens what gets each row, where an interrupt does no harm.
         errors: gets each text that failed.
         meter: is told of each row.
         point: where the run begins.
     """
 
     def __init__(
-        self, places: Places, output: Output, errors: ErrorFile, meter: Meter, point: Point
+        self,
+        places: Places,
+        open_output: Callable[[], Output],
+        errors: ErrorFile,
+        meter: Meter,
+        point: Point,
     ) -> None:
         self._places = places
-        self._output = output
+        self._open_output = open_output
+        self._output: Output | None = None
         self._errors = errors
         self._meter = meter
-        self._point = replace(point, output_bytes=output.end)
+        self._point = point
         self._cut = 0  # texts longer than the model takes
-        self._save()
 
     def pour(self, stream: Generator[StreamItem, None, None]) -> Stop | None:
         """Write what comes, to the end; None, or why the end was not reached."""
         stop = None
         try:
+            output = self._output = self._open_output()
+            self._point = replace(self._point, output_bytes=output.end)
+            self._save()
             with closing(stream):
                 for item in stream:
-                    self._add(item)
+                    self._add(item, output)
         except KeyboardInterrupt:
             stop = Stop(130, "interrupted")
         except QwireError as error:
@@ -74,13 +82,13 @@ class Run:
         self._close()
         return stop
 
-    def _add(self, item: StreamItem) -> None:
+    def _add(self, item: StreamItem, output: Output) -> None:
         row: Row = item.id
         if item.error is None:
-            self._output.add(row, item, None)
+            output.add(row, item, None)
         else:
             error = row.error or name_index(str(item.error), row.index)
-            self._output.add(row, item, error)
+            output.add(row, item, error)
             self._errors.add(row, item.error.code, error)
         self._cut += item.truncated > 0
         self._meter.add(item.tokens, row.end)
@@ -89,7 +97,7 @@ class Run:
             rows=row.index + 1,
             read=row.end,
             digest=row.digest.hex(),
-            output_bytes=self._output.end,
+            output_bytes=output.end,
             errors=self._errors.count,
             error_bytes=self._errors.end,
         )
@@ -103,6 +111,8 @@ class Run:
     def _close(self) -> None:
         with uninterrupted():
             self._meter.clear()
+            if self._output is None:
+                return
             try:
                 self._output.close(self._point.output_bytes)
                 self._errors.close(self._point.error_bytes)
