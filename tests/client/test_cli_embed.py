@@ -111,7 +111,7 @@ def test_a_text_that_failed_is_an_object_with_an_error(server, folder):
     args = ("in.jsonl", "-o", "out.jsonl", "--id-field", "id", "--errors", "why.jsonl")
     assert embed(server.target, *args) == 1
     assert lines(folder / "out.jsonl")[1:] == [
-        {"index": 1, "vector": None, "error": "the text is empty"},
+        {"index": 1, "id": "b", "vector": None, "error": "the text is empty"},
         {
             "index": 2,
             "vector": None,
@@ -245,7 +245,8 @@ def test_ctrl_c_leaves_a_valid_partial_result(folder, suffix):
         found = np.array([each["vector"] for each in lines(partial)], np.float32)
     assert 0 < len(found) < len(MANY)
     np.testing.assert_allclose(found, unit_vectors(MANY[: len(found)], 16), rtol=1e-6)
-    assert err == f"qwire embed: interrupted; {len(found):,} rows saved in {partial.name}\n"
+    saved = f"{len(found):,} rows saved in {partial.name} (--resume goes on)"
+    assert err == f"qwire embed: interrupted; {saved}\n"
     assert not (folder / f"out.{suffix}").exists()
 
 
@@ -268,6 +269,25 @@ def test_a_kill_leaves_an_array_that_loads(folder):
     found = np.load(partial)
     assert len(found) >= 256
     np.testing.assert_allclose(found, unit_vectors(MANY[: len(found)], 16), rtol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process is given the limit")
+@pytest.mark.parametrize("suffix", ["npy", "jsonl"])
+def test_a_full_disk_leaves_whole_rows(server, folder, suffix):
+    """A limit on the size of files stands in for it: the write that meets it takes a part."""
+    import resource  # noqa: PLC0415  not on Windows
+
+    write(folder / "in.txt", TEXTS)
+    result = f"out.{suffix}"
+    with start(server.target, "in.txt", "-o", result) as ran:
+        resource.prlimit(ran.pid, resource.RLIMIT_FSIZE, (4100, 4100))
+        assert ran.wait(15) == 1
+        err = ran.stderr.read()
+    partial = folder / f"{result}.partial"
+    rows = len(np.load(partial)) if suffix == "npy" else len(lines(partial))
+    assert f"File too large; {rows} rows saved in {partial.name}" in err
+    assert rows == 62 or suffix == "jsonl"  # 128 bytes of header, 64 a row
+    assert embed(server.target, "in.txt", "-o", result, "--resume") == 0
 
 
 def test_a_server_that_restarts_is_survived(folder):
@@ -308,6 +328,117 @@ def test_a_terminal_sees_one_line_rewritten(folder):
     *_, last = seen.partition("\r")[2].split(" left")[0].split(", ")
     assert " %, " in seen
     assert last.replace(":", "").isdigit()
+
+
+def test_a_vector_of_another_length_never_gets_into_the_array(server, folder, capsys):
+    async def lie(requests, context):
+        server.dim = 8
+        async for reply in server.answer_each(requests, context):
+            yield reply
+
+    server.stream = lie
+    write(folder / "in.txt", TEXTS)
+    assert embed(server.target, "in.txt", "-o", "out.npy") == 1
+    assert "text 0 got a vector of 8 values, not 16" in capsys.readouterr().err
+    assert names(folder) == ["in.txt"]
+
+
+@pytest.mark.parametrize(("suffix", "blow"), [("npy", signal.SIGINT), ("jsonl", signal.SIGKILL)])
+def test_a_run_that_broke_off_is_resumed(folder, capsys, suffix, blow):
+    """Every third text is bad: the errors of both runs are in one file, each once."""
+    texts = [text if number % 3 else "" for number, text in enumerate(MANY)]
+    write(folder / "in.txt", texts)
+    result = folder / f"out.{suffix}"
+    partial = folder / f"out.{suffix}.partial"
+    with Process() as server:
+        with start(server.target, "in.txt", "-o", result) as ran:
+            grow(partial, 20_000)
+            ran.send_signal(blow)
+        done = json.loads((folder / f"{partial.name}.json").read_text())["rows"]
+        assert embed(server.target, "in.txt", "-o", result) == 2
+        assert "--resume to go on" in capsys.readouterr().err
+        assert embed(server.target, "in.txt", "-o", result, "--resume") == 1
+    err = capsys.readouterr().err
+    assert f"qwire embed: {len(MANY) - done:,} texts, " in err
+    assert f"{len(MANY[::3]):,} texts failed" in err
+    if suffix == "npy":
+        found = np.load(result)
+    else:
+        nothing = [None] * 16
+        found = np.array([each["vector"] or nothing for each in lines(result)], np.float32)
+    assert np.isnan(found[::3]).all()
+    for at in (1, 2):
+        np.testing.assert_allclose(found[at::3], unit_vectors(MANY[at::3], 16), rtol=1e-6)
+    errors = lines(folder / f"{result.name}.errors.jsonl")
+    assert [each["index"] for each in errors] == list(range(0, len(MANY), 3))
+    assert names(folder) == ["in.txt", result.name, f"{result.name}.errors.jsonl"]
+
+
+@pytest.fixture
+def done(server, folder, capsys):
+    """Rows of a run that broke off early, because the model changed."""
+
+    async def change(requests, context):
+        async for reply in server.answer_each(requests, context):
+            if any(number >= 100 for number in reply.ids):
+                reply.fingerprint = "another"
+            yield reply
+
+    server.stream = change
+    write(folder / "in.txt", TEXTS)
+    assert embed(server.target, "in.txt", "-o", "out.npy") == 1
+    server.stream = server.answer_each
+    rows = len(np.load("out.npy.partial"))
+    assert capsys.readouterr().err.endswith(
+        f" {rows} row{'s'[: rows != 1]} saved in out.npy.partial (--resume goes on)\n"
+    )
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--dimensions", "4"), "dimensions was None in the run before and is 4 now"),
+        (("--format", "jsonl"), "jsonl was False in the run before and is True now"),
+        (("--errors", "why.jsonl"), None),
+    ],
+)
+def test_a_resumed_run_has_the_same_settings(server, done, capsys, args, words):
+    """But where errors go is nobody's business while there are none."""
+    status = embed(server.target, "in.txt", "-o", "out.npy", "--resume", *args)
+    assert status == (2 if words else 0)
+    assert (words or f"qwire embed: {200 - done} texts") in capsys.readouterr().err
+    found = np.load("out.npy.partial" if words else "out.npy")
+    assert found.shape == (done if words else 200, 16)
+
+
+def test_a_resumed_run_has_the_same_model(server, done, capsys):
+    server.fingerprint = "another"
+    assert embed(server.target, "in.txt", "-o", "out.npy", "--resume") == 2
+    assert "fingerprint was 'fake-1' in the run before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [lambda texts: ["x", *texts[1:]], lambda texts: texts[:-1]])
+def test_a_resumed_run_has_the_same_input(server, done, folder, capsys, change):
+    write(folder / "in.txt", change(TEXTS[:done]))
+    assert embed(server.target, "in.txt", "-o", "out.npy", "--resume") == 2
+    assert "the beginning of the input is not that of the run before" in capsys.readouterr().err
+    assert np.load("out.npy.partial").shape == (done, 16)
+
+
+def test_a_partial_result_that_was_changed_is_not_resumed(server, done, folder, capsys):
+    (folder / "out.npy.partial").write_bytes(b"")
+    assert embed(server.target, "in.txt", "-o", "out.npy", "--resume") == 2
+    assert "is not what the run before left" in capsys.readouterr().err
+
+
+def test_resume_may_always_be_said(server, done, folder):
+    """An input that grew goes on; nothing to resume is a beginning; what is complete stays."""
+    write(folder / "in.txt", [*TEXTS, "more"])
+    assert embed(server.target, "in.txt", "-o", "out.npy", "--resume") == 0
+    np.testing.assert_allclose(np.load("out.npy")[200], unit_vector("more", 16), rtol=1e-6)
+    assert embed(server.target, "in.txt", "-o", "new.npy", "--resume") == 0
+    assert embed(server.target, "in.txt", "-o", "new.npy", "--resume") == 2
 
 
 @pytest.mark.slow

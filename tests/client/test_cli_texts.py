@@ -65,6 +65,11 @@ def test_an_id_is_a_string_or_a_whole_number(own_id):
     assert row.error == "field 'n' is not a string or a whole number"
 
 
+def test_a_line_with_a_bad_text_keeps_its_id():
+    ((row, _),) = read(b'{"text": "", "n": 7}', Form(True, id_field="n"))
+    assert (row.id, row.error) == (7, "the text is empty")
+
+
 def test_a_line_without_end_does_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr(texts_in, "_LONGEST_LINE", 10)
     rows = read(b"short\n" + b"x" * 95 + b"\nshort\n")
@@ -82,13 +87,18 @@ def test_utf_16_is_refused():
 
 
 def test_progress_shows_rates_and_the_time_left():
-    assert progress(1000, 16_000, 10.0, 25, 100) == (
+    assert progress(1000, 16_000, 10.0, (0, 25, 100)) == (
         "1,000 texts, 100 texts/s, 1,600 tokens/s, 25 %, 0:30 left"
     )
 
 
+def test_the_time_left_is_judged_by_this_run_alone():
+    """An earlier one did the first 25 units."""
+    assert progress(1, 16, 10.0, (25, 50, 100)).endswith(", 50 %, 0:20 left")
+
+
 def test_progress_of_a_pipe_has_no_end():
-    assert progress(1, 16, 10.0, 25, None) == "1 text, 0 texts/s, 2 tokens/s"
+    assert progress(1, 16, 10.0, None) == "1 text, 0 texts/s, 2 tokens/s"
 
 
 @pytest.mark.parametrize(

@@ -1,53 +1,16 @@
-"""`qwire verify` against servers that are right, and servers that are wrong in known ways."""
+"""`qwire verify`: which reference, which verdict, which words. More in tests/model."""
 
 from __future__ import annotations
-
-import asyncio
-import json
 
 import numpy as np
 import pytest
 
-from qwire.cli import main, references
-from qwire.cli.references import DOCUMENTS, QUERIES, REFERENCES, TOLERANCE, Reference
-from qwire_server.checkpoint import source
-from support import local
-from support.models import QUERY_PROMPT, tiny_qwen3
-from support.reference import sentence_transformers
-from support.serving import serving
-
-DEMO = REFERENCES["all-MiniLM-L6-v2"]
+from qwire.cli import main
+from qwire.cli.references import REFERENCES, TOLERANCE, reference_name
 
 
 def verify(target, *args):
     return main(["verify", "--target", target, *args])
-
-
-async def verify_served(folder, **settings):
-    """Of a server in this process."""
-    loaded = local.load(folder, **settings)
-    async with serving(lambda _: loaded) as running:
-        return await asyncio.to_thread(verify, f"127.0.0.1:{running.server.port}")
-
-
-def scores(folder, prompt=""):
-    queries = sentence_transformers(folder, QUERIES, prompt=prompt)
-    return (queries @ sentence_transformers(folder, DOCUMENTS).T).tolist()
-
-
-@pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    """A small Qwen3 whose scores are known from sentence-transformers, prompt included."""
-    folder = tiny_qwen3(tmp_path / "tiny-qwen3")
-    known = Reference(64, scores(folder, QUERY_PROMPT), "sentence-transformers")
-    monkeypatch.setitem(references.REFERENCES, "tiny-qwen3", known)
-    return folder
-
-
-def test_the_demo_models_reference_is_what_sentence_transformers_gives():
-    """The numbers in the file, made anew by an independent implementation."""
-    folder = source.find("demo").folder
-    np.testing.assert_allclose(scores(folder), DEMO.scores, atol=1e-5)
 
 
 def test_the_demo_server_equals_its_reference(demo_server, capsys):
@@ -56,29 +19,6 @@ def test_the_demo_server_equals_its_reference(demo_server, capsys):
     assert out.startswith("sentence-transformers/all-MiniLM-L6-v2 (")
     assert "  0.8655   0.8655  0.0000  'What is the capital of China?' with 'The cap" in out
     assert out.endswith("equal: the largest deviation is 0.0000, the tolerance 0.005\n")
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("pooling", ["cls", "last"])
-async def test_a_wrong_pooling_differs(capsys, pooling):
-    assert await verify_served("demo", pooling=pooling) == 1
-    assert "\ndifferent: the largest deviation is 0." in capsys.readouterr().out
-
-
-@pytest.mark.timeout(60)
-async def test_half_the_precision_is_equal(capsys):
-    """bfloat16 is within the tolerance, and not the same to the last digit."""
-    assert await verify_served("demo", dtype="bfloat16") == 0
-    assert "deviation is 0.0000" not in capsys.readouterr().out
-
-
-@pytest.mark.timeout(60)
-async def test_a_qwen_with_its_prompt_is_equal_and_without_it_differs(tiny, capsys):
-    assert await verify_served(tiny) == 0
-    settings = tiny / "config_sentence_transformers.json"
-    settings.write_text(json.dumps({"prompts": {"query": "", "document": ""}}))
-    assert await verify_served(tiny) == 1
-    assert "\ndifferent: " in capsys.readouterr().out
 
 
 def test_a_model_without_reference_is_not_compared(server, capsys):
@@ -109,7 +49,7 @@ def test_a_server_that_does_not_answer_is_not_compared(capsys):
     ],
 )
 def test_a_model_is_known_by_the_last_part_of_its_name(model, name):
-    assert references.reference_name(model) == name
+    assert reference_name(model) == name
 
 
 def test_vllms_published_scores_of_the_same_model_are_equal_and_other_sizes_are_not():

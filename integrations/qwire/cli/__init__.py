@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
+        print(f"qwire {options.verb}: interrupted", file=sys.stderr)
         return 130
     except QwireError as error:
         print(f"qwire {options.verb}: {error}", file=sys.stderr)

@@ -11,23 +11,29 @@ import argparse
 import os
 import stat
 import sys
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from qwire.cli.embed_run import Run
 from qwire.cli.meter import Meter
 from qwire.cli.places import find_places
+from qwire.cli.resume import Point, find_point
 from qwire.cli.target import add_target
 from qwire.cli.texts_in import Form, read_texts
 from qwire.cli.vectors_out import ErrorFile, JsonlFile, NpyFile
 from qwire.cli.whole_file import StandardOutput, WholeFile
 from qwire.client import Client
 from qwire.errors import InvalidRequestError
+from qwire.options import embed_options
 
 if TYPE_CHECKING:
     from qwire.cli.places import Places
     from qwire.cli.vectors_out import Output
 
+# What decides how a text becomes a vector: words of `Client.embed_stream`.
+_EMBED_OPTIONS = ("input_type", "instruction", "dimensions", "truncate", "encoding")
 _EPILOG = """examples:
   qwire embed texts.txt -o vectors.npy
   qwire embed rows.jsonl --field body --id-field key -o vectors.jsonl
@@ -56,7 +62,13 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _add_input_options(verb)
     _add_embed_options(verb)
     verb.add_argument("--errors", metavar="PATH", help="default: OUTPUT.errors.jsonl, if any")
-    verb.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    again = verb.add_mutually_exclusive_group()
+    again.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    again.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with OUTPUT.partial if it is there; model, options and input must be the same",
+    )
     verb.add_argument("--quiet", action="store_true", help="say only what fails")
     verb.set_defaults(run=run)
 
@@ -102,22 +114,35 @@ def run(options: argparse.Namespace) -> int:
     _check_output(options, places)
     with _open(options.input) as file, Client(options.target) as client:
         model = client.describe()
+        words = {name: getattr(options, name) for name in _EMBED_OPTIONS}
+        settings = {"fingerprint": model.fingerprint, **asdict(form), **words}
+        point = _begin(options, places, settings)
         stream = client.embed_stream(
-            read_texts(file, form),
-            input_type=options.input_type,
-            instruction=options.instruction,
-            dimensions=options.dimensions,
-            truncate=options.truncate,
-            encoding=options.encoding,
+            point.skip(read_texts(file, form)),
             expected_fingerprint=model.fingerprint,
             request_class=options.request_class,
             ordered=True,
+            **words,
         )
-        places.clear(overwrite=options.overwrite)
-        output = _output(places, options.dimensions or model.dimensions.native, options.encoding)
-        run = Run(output, ErrorFile(places.errors), Meter(_size(file), quiet=options.quiet))
+        dim = options.dimensions or model.dimensions.native
+        errors = ErrorFile(places.errors, point.errors, point.error_bytes)
+        meter = Meter(_size(file), start=point.read, quiet=options.quiet)
+        output = partial(_output, places, dim, options.encoding, point)
+        run = Run(places, output, errors, meter, point)
         stop = run.pour(stream)
-    return run.report(places, stop, quiet=options.quiet)
+    return run.report(stop, quiet=options.quiet)
+
+
+def _begin(options: argparse.Namespace, places: Places, settings: dict[str, Any]) -> Point:
+    """Where to begin; what is in the way is gone then."""
+    # The client refuses what is wrong in itself here, before anything is taken away.
+    embed_options(**{name: settings[name] for name in _EMBED_OPTIONS})
+    if options.resume and places.can_resume:
+        point = find_point(places.state, settings)
+        places.check(point)
+        return point
+    places.clear(overwrite=options.overwrite)
+    return Point(settings)
 
 
 def _form(options: argparse.Namespace) -> Form:
@@ -132,6 +157,8 @@ def _form(options: argparse.Namespace) -> Form:
 def _check_output(options: argparse.Namespace, places: Places) -> None:
     output = places.output
     if output is None:
+        if options.resume:
+            raise InvalidRequestError("--resume needs a file as output")
         return
     if output.suffix.lower() not in {".npy", ".jsonl"}:
         raise InvalidRequestError(f"the output must be .npy, .jsonl or -, not {output}")
@@ -152,12 +179,12 @@ def _size(file: BinaryIO) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _output(places: Places, dim: int, encoding: str) -> Output:
+def _output(places: Places, dim: int, encoding: str, point: Point) -> Output:
     if places.output is None:
         return JsonlFile(StandardOutput())
     try:
         if places.output.suffix.lower() == ".npy":
-            return NpyFile(places.partial, dim, encoding)
-        return JsonlFile(WholeFile(places.partial))
+            return NpyFile(places.partial, dim, encoding, point.output_bytes)
+        return JsonlFile(WholeFile(places.partial, point.output_bytes))
     except OSError as error:
         raise InvalidRequestError(f"the output cannot be written: {error}") from None

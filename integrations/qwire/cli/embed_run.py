@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from qwire.cli.meter import counted, rates
+from qwire.cli.resume import Point
 from qwire.errors import InvalidRequestError, QwireError
+from qwire.failures import name_index
 from qwire.interrupt import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from qwire.cli.meter import Meter
     from qwire.cli.places import Places
+    from qwire.cli.texts_in import Row
     from qwire.cli.vectors_out import ErrorFile, Output
     from qwire.results import StreamItem
+
+
+# So many rows at most are made again after a kill; after any other end, none.
+_ROWS_PER_POINT = 64
 
 
 class Stop(NamedTuple):
@@ -27,27 +35,42 @@ class Stop(NamedTuple):
 
 
 class Run:
-    """Counts what it writes.
+    """Writes rows, and after each knows a point to which all its files can be cut back.
 
     Args:
-        output: gets each row.
+        places: where the files are.
+        open_output: opens what gets each row, where an interrupt does no harm.
         errors: gets each text that failed.
         meter: is told of each row.
+        point: where the run begins.
     """
 
-    def __init__(self, output: Output, errors: ErrorFile, meter: Meter) -> None:
-        self._output = output
+    def __init__(
+        self,
+        places: Places,
+        open_output: Callable[[], Output],
+        errors: ErrorFile,
+        meter: Meter,
+        point: Point,
+    ) -> None:
+        self._places = places
+        self._open_output = open_output
+        self._output: Output | None = None
         self._errors = errors
         self._meter = meter
+        self._point = point
         self._cut = 0  # texts longer than the model takes
 
     def pour(self, stream: Generator[StreamItem, None, None]) -> Stop | None:
         """Write what comes, to the end; None, or why the end was not reached."""
         stop = None
         try:
+            output = self._output = self._open_output()
+            self._point = replace(self._point, output_bytes=output.end)
+            self._save()
             with closing(stream):
                 for item in stream:
-                    self._add(item)
+                    self._add(item, output)
         except KeyboardInterrupt:
             stop = Stop(130, "interrupted")
         except QwireError as error:
@@ -59,39 +82,58 @@ class Run:
         self._close()
         return stop
 
-    def _add(self, item: StreamItem) -> None:
-        row, error = item.id, None
-        if item.error is not None:
-            error = row.error or str(item.error)
-        self._output.add(row, item, error)
-        if item.error is not None and error is not None:
+    def _add(self, item: StreamItem, output: Output) -> None:
+        row: Row = item.id
+        if item.error is None:
+            output.add(row, item, None)
+        else:
+            error = row.error or name_index(str(item.error), row.index)
+            output.add(row, item, error)
             self._errors.add(row, item.error.code, error)
         self._cut += item.truncated > 0
         self._meter.add(item.tokens, row.end)
+        self._point = Point(
+            self._point.settings,
+            rows=row.index + 1,
+            read=row.end,
+            digest=row.digest.hex(),
+            output_bytes=output.end,
+            errors=self._errors.count,
+            error_bytes=self._errors.end,
+        )
+        if self._point.rows % _ROWS_PER_POINT == 0:
+            self._save()
+
+    def _save(self) -> None:
+        if self._places.output is not None:
+            self._point.save(self._places.state)
 
     def _close(self) -> None:
         with uninterrupted():
             self._meter.clear()
+            if self._output is None:
+                return
             try:
-                self._output.close()
+                self._output.close(self._point.output_bytes)
+                self._errors.close(self._point.error_bytes)
             finally:
-                self._errors.close()
+                self._save()
 
-    def report(self, places: Places, stop: Stop | None, *, quiet: bool) -> int:
+    def report(self, stop: Stop | None, *, quiet: bool) -> int:
         """Name the result, say on stderr how the run went, and return its exit status."""
+        places, point, meter = self._places, self._point, self._meter
         if stop is None:
             places.complete()
-            status = 1 if self._errors.count else 0
+            status = 1 if point.errors else 0
             if not quiet:
-                meter = self._meter
                 _say(f"{rates(meter.texts, meter.tokens, meter.seconds)}: {places.name}")
         else:
             status = stop.status
-            _say(f"{stop.why}; {places.abandon(self._meter.texts)}")
+            _say(f"{stop.why}; {places.abandon(point.rows)}")
         if self._cut and not quiet:
             _say(f"{counted(self._cut, 'text')} longer than the model takes: cut to fit")
-        if self._errors.count:
-            _say(f"{counted(self._errors.count, 'text')} failed{places.where_errors}")
+        if point.errors:
+            _say(f"{counted(point.errors, 'text')} failed{places.where_errors}")
         return status
 
 

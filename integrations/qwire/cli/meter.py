@@ -14,6 +14,7 @@ class Meter:
 
     Args:
         total: units of work in all; None where nobody knows.
+        start: units that an earlier run has done.
         quiet: say nothing.
 
     Attributes:
@@ -21,10 +22,11 @@ class Meter:
         tokens: computed so far.
     """
 
-    def __init__(self, total: int | None, *, quiet: bool) -> None:
+    def __init__(self, total: int | None, *, start: int = 0, quiet: bool = False) -> None:
         self.texts = 0
         self.tokens = 0
         self._total = total
+        self._start = start
         self._began = time.monotonic()
         self._terminal = sys.stderr.isatty()
         self._pause = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
@@ -41,13 +43,14 @@ class Meter:
 
         Args:
             tokens: of the text.
-            done: units of work so far.
+            done: units of work so far, those of an earlier run included.
         """
         self.texts += 1
         self.tokens += tokens
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._pause
-            self._say(progress(self.texts, self.tokens, self.seconds, done, self._total))
+            how_far = None if self._total is None else (self._start, done, self._total)
+            self._say(progress(self.texts, self.tokens, self.seconds, how_far))
 
     def clear(self) -> None:
         """Take the line off the terminal."""
@@ -64,12 +67,20 @@ class Meter:
         sys.stderr.flush()
 
 
-def progress(texts: int, tokens: int, seconds: float, done: int, total: int | None) -> str:
-    """How far a run is; the time left supposes that the rest goes like what is done."""
+def progress(texts: int, tokens: int, seconds: float, how_far: tuple[int, int, int] | None) -> str:
+    """How far a run is; the time left supposes that the rest goes like what is done.
+
+    Args:
+        texts: answered.
+        tokens: computed.
+        seconds: since the beginning.
+        how_far: units of work at the beginning, now, and in the end; None where nobody knows.
+    """
     line = rates(texts, tokens, seconds)
-    if not total or not done:
+    if how_far is None or how_far[1] <= how_far[0]:
         return line
-    left = seconds * (total - done) / done
+    start, done, total = how_far
+    left = seconds * (total - done) / (done - start)
     return f"{line}, {100 * done // total} %, {clock(left)} left"
 
 

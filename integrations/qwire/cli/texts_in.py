@@ -5,6 +5,7 @@ A line that holds no usable text is a row all the same, with its error, so that 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -38,12 +39,13 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text's place: `index` among the texts, from 0, and `line` in the file, from 1.
+    """One text's place.
 
     Attributes:
-        index: its position in the output.
-        line: of the input.
+        index: among the texts, from 0: its position in the output.
+        line: of the input, from 1.
         end: bytes of the input up to the end of the line.
+        digest: SHA-256 of those bytes, by which an input is known again.
         id: the caller's own, None without one.
         error: why the line holds no text.
     """
@@ -51,6 +53,7 @@ class Row:
     index: int
     line: int
     end: int
+    digest: bytes
     id: str | int | None = None
     error: str | None = None
 
@@ -64,47 +67,59 @@ def read_texts(file: BinaryIO, form: Form) -> Iterator[tuple[Row, Any]]:
         InvalidRequestError: the file is UTF-16.
     """
     index = end = 0
-    for line, (raw, size) in enumerate(_lines(file), start=1):
+    for line, (raw, size, digest) in enumerate(_lines(file), start=1):
         end += size
         if form.jsonl and not raw.strip():
             continue
-        try:
-            text, own_id = _parse(raw, size, form)
-            yield Row(index, line, end, own_id), text
-        except ValueError as error:
-            yield Row(index, line, end, error=str(error)), None
+        text, own_id, error = _parse(raw, size, form)
+        yield Row(index, line, end, digest, own_id, error), text
         index += 1
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Each line without its end or a BOM (of a line that is too long, the beginning), its bytes."""
+def _lines(file: BinaryIO) -> Iterator[tuple[bytes, int, bytes]]:
+    """Each line without its end or a BOM (of one that is too long, the start), bytes, digest."""
+    hashed = hashlib.sha256()
     first = True
     while raw := file.readline(_LONGEST_LINE):
+        hashed.update(raw)
         size, rest = len(raw), raw
         while not rest.endswith(b"\n") and (rest := file.readline(_LONGEST_LINE)):
+            hashed.update(rest)
             size += len(rest)
         if first and raw.startswith(_UTF16_BOMS):
             raise InvalidRequestError("the input is UTF-16: convert it to UTF-8")
         text = raw.removeprefix(_BOM) if first else raw
-        yield text.removesuffix(b"\n").removesuffix(b"\r"), size
+        yield text.removesuffix(b"\n").removesuffix(b"\r"), size, hashed.digest()
         first = False
 
 
-def _parse(raw: bytes, size: int, form: Form) -> tuple[str, str | int | None]:
-    """A line's text and id; ValueError if it has none."""
+def _parse(raw: bytes, size: int, form: Form) -> tuple[str | None, str | int | None, str | None]:
+    """A line's text, or None; its id, if it has one; and why it has no text."""
+    own_id = None
+    try:
+        text: str = _decode(raw, size)
+        if form.jsonl:
+            found = _read_object(text)
+            if form.id_field is not None:
+                own_id = _get(found, form.id_field, (str, int))
+            text = _get(found, form.field, (str,))
+        if not text.strip():
+            raise ValueError("the text is empty")  # noqa: TRY301  the one way out
+    except ValueError as error:
+        return None, own_id, str(error)
+    return text, own_id, None
+
+
+def _decode(raw: bytes, size: int) -> str:
     if size > _LONGEST_LINE:
         raise ValueError(f"the line has {size} bytes, no message could carry it")
     try:
-        line = raw.decode()
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} of the line is not UTF-8") from None
-    text, own_id = _from_json(line, form) if form.jsonl else (line, None)
-    if not text.strip():
-        raise ValueError("the text is empty")
-    return text, own_id
 
 
-def _from_json(line: str, form: Form) -> tuple[str, str | int | None]:
+def _read_object(line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
@@ -113,8 +128,7 @@ def _from_json(line: str, form: Form) -> tuple[str, str | int | None]:
         raise ValueError("invalid JSON: too deeply nested") from None
     if not isinstance(found, dict):
         raise ValueError("the line holds no JSON object")  # noqa: TRY004  it becomes a row's error
-    own_id = None if form.id_field is None else _get(found, form.id_field, (str, int))
-    return _get(found, form.field, (str,)), own_id
+    return found
 
 
 def _get(found: dict[str, Any], name: str, kinds: tuple[type, ...]) -> Any:

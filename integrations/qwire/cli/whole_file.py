@@ -17,21 +17,30 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Takes whole records."""
+    """Takes whole records; `end` is the size in bytes of those so far."""
+
+    end: int
 
     def append(self, record: bytes) -> None:
         """Write one at the end."""
 
-    def close(self) -> None:
-        """Leave whole records only."""
+    def close(self, end: int) -> None:
+        """Leave the first `end` bytes, which are whole records."""
 
 
 class WholeFile:
-    """A new file of whole records; `end` is their size in bytes."""
+    """A file of whole records; `end` is their size in bytes.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
-        self.end = 0
+    Args:
+        path: of the file.
+        keep: bytes of it that stay; 0 makes it anew.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self._file = path.open("r+b" if keep else "wb", buffering=0)
+        self._file.truncate(keep)
+        self._file.seek(keep)
+        self.end = keep
 
     def append(self, record: bytes) -> None:
         """Write a record at the end."""
@@ -44,9 +53,9 @@ class WholeFile:
         _write(self._file, start)
         self._file.seek(self.end)
 
-    def close(self) -> None:
-        """Cut off what is no whole record."""
-        self._file.truncate(self.end)
+    def close(self, end: int) -> None:
+        """Leave the first `end` bytes, which are whole records."""
+        self._file.truncate(end)
         self._file.close()
 
 
@@ -54,15 +63,17 @@ class StandardOutput:
     """Records for the next program of a pipe, which gets each at once."""
 
     def __init__(self) -> None:
+        self.end = 0
         self._file = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
 
     def append(self, record: bytes) -> None:
         """Write a record; Ctrl-C waits for its end, because nothing can be cut off a pipe."""
         with uninterrupted():
             _write(self._file, record)
+        self.end += len(record)
 
-    def close(self) -> None:
-        """Nothing is held back."""
+    def close(self, end: int) -> None:
+        """Nothing is held back, and nothing can be cut off."""
 
 
 def _write(file: io.RawIOBase, data: bytes) -> None:
