@@ -116,7 +116,7 @@ async def overload(target: str, clients: int, seconds: float) -> tuple[Seen, flo
 @pytest.mark.timeout(120)
 async def test_a_hundred_clients_at_three_times_the_capacity_share_it_and_lose_nothing():
     with slow_server(queue_seconds=QUEUE_SECONDS) as slow:
-        seen, goodput, held = await overload(slow.target, clients=100, seconds=12)
+        seen, goodput, held = await overload(slow.target, clients=100, seconds=13)
     judge(seen, goodput, held, clients=100)
 
 
@@ -154,7 +154,7 @@ def judge(
     assert fairness >= 0.95
     assert goodput >= 0.9
     assert held <= queue_seconds + 0.1
-    assert seen.percentile(0.99) <= 3 * queue_seconds
+    assert seen.percentile(0.99) <= 5 * queue_seconds
 
 
 @pytest.mark.timeout(60)
