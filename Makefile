@@ -5,7 +5,7 @@ PYTHON = python3
 VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire -p benchmarks
 
-.PHONY: help demo set-up test test-all lint format bench proto clean
+.PHONY: help demo set-up test test-all soak lint format bench proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -18,10 +18,13 @@ set-up: ## create or refresh .venv, with all that development needs
 	@$(PYTHON) scripts/environment.py dev
 
 test: lint ## lint, then the tests that need no GPU and no patience
-	$(VENV) -m pytest -m "not slow and not gpu"
+	$(VENV) -m pytest -m "not slow and not soak and not gpu"
+
+soak: set-up ## a thousand clients at three times the capacity, for minutes
+	$(VENV) -m pytest -m soak -s
 
 test-all: lint ## lint, then every test that needs no GPU
-	$(VENV) -m pytest -m "not gpu"
+	$(VENV) -m pytest -m "not soak and not gpu"
 
 lint: set-up ## ruff, its formatter and mypy, changing nothing
 	$(VENV) -m ruff check .
