@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,27 +88,6 @@ def test_a_query_text_may_be_a_document_too(adapter, demo_server, demo: qwire.Cl
     """A model without prompts gives one vector for both."""
     embedding = adapter(target=demo_server)
     assert embedding.ask("hello") == embedding.embed(["hello"])[0]
-
-
-async def test_sync_calls_work_in_a_running_loop(adapter, fake: FakeServer):
-    """As in a notebook."""
-    embedding = adapter(target=fake.target)
-    assert embedding.ask("hello") == await embedding.aask("hello")
-
-
-def test_event_loops_may_come_and_go(adapter, fake: FakeServer):
-    embedding = adapter(target=fake.target)
-    first = asyncio.run(embedding.aembed(["hello"]))
-    assert asyncio.run(embedding.aembed(["hello"])) == first
-
-
-def test_threads_share_one_object(adapter, fake: FakeServer):
-    texts = [f"line {i}" for i in range(64)]
-    embedding = adapter(target=fake.target)
-    with ThreadPoolExecutor(8) as pool:
-        asked = list(pool.map(embedding.ask, texts))
-        awaited = list(pool.map(lambda text: asyncio.run(embedding.aask(text)), texts))
-    assert asked == awaited == embedding.embed(texts)
 
 
 async def test_async_calls_are_bounded(adapter, fake: FakeServer):
