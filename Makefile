@@ -5,10 +5,10 @@ PYTHON = python3
 VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire -p benchmarks
 
-.PHONY: help demo set-up test test-all lint format bench proto clean
+.PHONY: help demo set-up test test-all test-clients test-compat lint format bench proto clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: ## ask real questions of real documents through a running server (MODEL=..., LLM=...)
 	@$(PYTHON) scripts/environment.py demo
@@ -22,6 +22,13 @@ test: lint ## lint, then the tests that need no GPU and no patience
 
 test-all: lint ## lint, then every test that needs no GPU
 	$(VENV) -m pytest -m "not gpu"
+
+test-clients: ## test client and adapters without torch, on one Python (PYTHON=python3.13)
+	@$(PYTHON) scripts/clients.py tested
+
+test-compat: ## the same on the oldest and the newest grpcio, protobuf and frameworks that users may have
+	@$(PYTHON) scripts/clients.py oldest
+	@$(PYTHON) scripts/clients.py newest
 
 lint: set-up ## ruff, its formatter and mypy, changing nothing
 	$(VENV) -m ruff check .
@@ -40,6 +47,6 @@ proto: ## regenerate the gRPC stubs from proto/ (needs Python 3.10 to 3.12)
 	@$(PYTHON) scripts/proto.py
 
 clean: ## remove the environments, caches and built packages
-	rm -rf .venv .venv.lock .venv-proto dist build integrations/*/dist
+	rm -rf .venv .venv-* .venv.lock dist build integrations/*/dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

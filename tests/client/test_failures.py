@@ -214,9 +214,7 @@ def test_a_dead_port_fails_within_a_second_with_a_sentence(connect):
 
 
 def test_an_http_port_is_recognised(connect):
-    expected = pytest.raises(
-        qwire.ConnectionFailedError, match=r"looks like an HTTP port.*50051"
-    )
+    expected = pytest.raises(qwire.ConnectionFailedError, match=r"looks like an HTTP port.*50051")
     with web_server() as target, expected:
         connect(target).embed(["a"])
 
