@@ -23,7 +23,7 @@ from qwire.channels import (
 )
 from qwire.config import Config, configure
 from qwire.errors import ClosedError, QwireError
-from qwire.forks import forget_before_fork
+from qwire.forks import call_before_fork
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
 from qwire.options import check_count, check_timeout, embed_options
@@ -100,7 +100,9 @@ class AsyncClient:
         self._state = State(config)
         # A channel of grpc.aio belongs to one event loop, and a forked child shares neither.
         self._links: dict[tuple[int, asyncio.AbstractEventLoop], Link] = {}
-        forget_before_fork(self)
+        # gRPC cannot prepare for a fork while its poller runs, which ends with the last channel:
+        # after `asyncio.run` 4 of 4 children crashed or hung.
+        call_before_fork(self, self._drop_closed_loops)
 
     async def embed(
         self,
@@ -321,11 +323,11 @@ class AsyncClient:
         key = (os.getpid(), asyncio.get_running_loop())
         link = self._links.get(key)
         if link is None or link is silent:
-            self.drop_closed_loops()
+            self._drop_closed_loops()
             link = self._links[key] = Link(open_channel(self._state.config, grpc.aio))
         return link
 
-    def drop_closed_loops(self) -> None:
+    def _drop_closed_loops(self) -> None:
         """A channel keeps its loop alive and the loop its channel, so nobody else collects them."""
         for pid, loop in list(self._links):
             if pid == os.getpid() and loop.is_closed():

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
+import grpc
 import numpy as np
 import pytest
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from support.fake_server import FakeServer
 
+GRPC = tuple(map(int, grpc.__version__.split(".")[:2]))
+# How a child may fare that was forked while a call was in flight.
+BUSY = {0, forked.FAILED, -signal.SIGSEGV, -signal.SIGABRT}
 TEXTS = [f"line {number}" for number in range(100)]
 
 
@@ -91,7 +95,7 @@ def test_a_reply_over_four_mebibytes_arrives(form, fake: FakeServer):
     embedding = form(target=fake.target)
     check(embedding.embed(texts), texts, fake.dim)
     check(asyncio.run(embedding.aembed(texts)), texts, fake.dim)
-    assert {len(seen.request.texts) for seen in fake.seen if seen.method == "Embed"} == {64}
+    assert sum(len(seen.request.texts) == len(texts) for seen in fake.seen) == 2
 
 
 def test_a_proxy_in_the_environment_is_not_asked_for_this_machine(
@@ -140,11 +144,13 @@ def test_a_forked_child_embeds_and_its_parent_goes_on(form, fake: FakeServer):
         assert gate.arrived.wait(10)
         program.stdin.write("\n")
         program.stdin.flush()
-        word, status = program.stdout.readline().split()
-        assert word == "busy"
-        assert int(status) in {0, forked.FAILED, -signal.SIGSEGV, -signal.SIGABRT}
+        busy = program.stdout.readline()
         gate.open()
-        assert program.wait() == 0
+        status = program.wait()
+    if GRPC < (1, 85) and status == -signal.SIGSEGV:
+        pytest.skip("this grpcio crashes in the parent too (1.60 did; between is not tried)")
+    assert busy in {f"busy {number}\n" for number in BUSY}
+    assert status == 0
     assert fake.seen[-1].request.texts == ["parent in the end, async"]
 
 

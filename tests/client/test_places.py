@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import copy
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -182,22 +184,55 @@ async def test_cancelling_a_task_cancels_its_calls(server):
         assert "in_flight=0" in repr(client)
 
 
-def test_ctrl_c_cancels_what_is_in_flight(server):
+def press_ctrl_c(gate, client, press):
+    """A thread that presses once the call is in flight."""
+
+    def work():
+        gate.arrived.wait(5)
+        wait_until(lambda: "in_flight=1" in repr(client))
+        press()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+# The second one trips the signal and wakes nobody, as a Ctrl-C just before the wait does.
+@pytest.mark.parametrize(
+    "press", [lambda: os.kill(os.getpid(), signal.SIGINT), _thread.interrupt_main]
+)
+def test_ctrl_c_cancels_what_is_in_flight(server, press):
     gate = server.hold("slow")
     with qwire.Client(server.target) as client:
-
-        def press():
-            gate.arrived.wait(5)
-            wait_until(lambda: "in_flight=1" in repr(client))
-            os.kill(os.getpid(), signal.SIGINT)
-
-        interrupt = threading.Thread(target=press)
-        interrupt.start()
+        interrupt = press_ctrl_c(gate, client, press)
         with pytest.raises(KeyboardInterrupt):
             client.embed(["slow"])
         interrupt.join()
         assert gate.cancelled.wait(5)
         assert client.embed(["a"]).shape == (1, 16)
+
+
+def test_ctrl_c_ends_a_stream_that_waits(server):
+    started = threading.Event()
+
+    async def never(requests, context):
+        started.set()
+        await asyncio.Event().wait()
+        yield
+
+    def press():
+        started.wait()
+        time.sleep(0.2)  # for what comes before the wait
+        _thread.interrupt_main()
+
+    server.stream = never
+    with qwire.Client(server.target) as client:
+        interrupt = threading.Thread(target=press)
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(client.embed_stream(["a"]))
+        interrupt.join()
+        assert "in_flight=0" in repr(client)
 
 
 def test_a_stream_leaves_no_thread_behind(server):

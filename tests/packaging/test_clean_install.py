@@ -43,6 +43,18 @@ def test_the_client_and_both_adapters_import_without_the_server(clean):
     assert clean("python", "-c", "import torch").returncode == 1
 
 
+def test_the_stubs_import_with_the_type_markers_beside_them(clean):
+    """From the wheel, not from the tree."""
+    code = (
+        "import importlib.resources as r, qwire.v1.embedding_pb2_grpc\n"
+        "for name in ('qwire', 'langchain_qwire', 'llama_index.embeddings.qwire'):\n"
+        "    assert (r.files(name) / 'py.typed').is_file(), name\n"
+        "    assert 'site-packages' in str(r.files(name)), name"
+    )
+    done = clean("python", "-W", "error::UserWarning:google", "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_command_answers(clean):
     """With nothing but the client installed."""
     done = clean("qwire", "--help")
