@@ -19,10 +19,13 @@ def clean(releases, tmp_path_factory):
     """Run a program of an environment with the three wheels, away from the repository."""
     folder = tmp_path_factory.mktemp("clean")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    here = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(program, *arguments):
         command = [folder / "venv" / SCRIPTS / program, *arguments]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=folder, env=here, capture_output=True, text=True, check=False
+        )
 
     wheels = [str(each.wheel) for each in releases]
     installed = run("python", "-m", "pip", "install", "-c", ROOT / "constraints.txt", *wheels)
