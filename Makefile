@@ -5,10 +5,10 @@ PYTHON = python3
 VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire -p benchmarks
 
-.PHONY: help demo set-up test test-all soak lint format bench proto clean
+.PHONY: help demo set-up test test-all test-clients test-compat soak lint format bench proto clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: ## ask real questions of real documents through a running server (MODEL=..., LLM=...)
 	@$(PYTHON) scripts/environment.py demo
@@ -25,6 +25,13 @@ soak: set-up ## a thousand clients at three times the capacity, for minutes
 
 test-all: lint ## lint, then every test that needs no GPU
 	$(VENV) -m pytest -m "not soak and not gpu"
+
+test-clients: ## test client and adapters without torch, on one Python (PYTHON=python3.13)
+	@$(PYTHON) scripts/clients.py tested
+
+test-compat: ## the same on the oldest and the newest grpcio, protobuf and frameworks that users may have
+	@$(PYTHON) scripts/clients.py oldest
+	@$(PYTHON) scripts/clients.py newest
 
 lint: set-up ## ruff, its formatter and mypy, changing nothing
 	$(VENV) -m ruff check .
@@ -43,6 +50,6 @@ proto: ## regenerate the gRPC stubs from proto/ (needs Python 3.10 to 3.12)
 	@$(PYTHON) scripts/proto.py
 
 clean: ## remove the environments, caches and built packages
-	rm -rf .venv .venv.lock .venv-proto dist build integrations/*/dist
+	rm -rf .venv .venv-* .venv.lock dist build integrations/*/dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -44,10 +44,11 @@ def qwen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that may have to start a server the time for it."""
+    """Give tests that may have to start a server the time for it, and say what it needs."""
     for item in items:
         if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(_START_SECONDS + 20), append=False)
+            item.add_marker("torch")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from qwire.channels import (
 )
 from qwire.config import Config, configure
 from qwire.errors import ClosedError, QwireError
+from qwire.forks import call_before_fork
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
 from qwire.options import check_count, check_timeout, embed_options
@@ -102,6 +103,9 @@ class AsyncClient:
         self._state = State(config)
         # A channel of grpc.aio belongs to one event loop, and a forked child shares neither.
         self._links: dict[tuple[int, asyncio.AbstractEventLoop], Link] = {}
+        # gRPC cannot prepare for a fork while its poller runs, which ends with the last channel:
+        # after `asyncio.run` 4 of 4 children crashed or hung.
+        call_before_fork(self, self._drop_closed_loops)
 
     async def embed(
         self,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qwire.config import call_metadata
 from qwire.errors import QwireError
 from qwire.failures import Failure, read_failure
-from qwire.interrupt import uninterrupted
+from qwire.interrupt import LOOK_UP_SECONDS, uninterrupted
 from qwire.state import Try, sign
 
 if TYPE_CHECKING:
@@ -103,9 +103,9 @@ def _wake_at(flying: Collection[Try], pausing: list[tuple[float, int, Try]]) -> 
 
 
 def _next_answer(answers: queue.SimpleQueue[Any], until: float) -> Any:
-    """Wait for a call to end; None if none does until then."""
+    """Wait for a call to end; None if none does until then, or for a while."""
     try:
-        return answers.get(timeout=max(0.0, until - time.monotonic()))
+        return answers.get(timeout=min(max(0.0, until - time.monotonic()), LOOK_UP_SECONDS))
     except queue.Empty:
         return None
 

@@ -19,7 +19,7 @@ from qwire.channels import EMBED_STREAM
 from qwire.config import call_metadata
 from qwire.errors import QwireError
 from qwire.failures import read_failure
-from qwire.interrupt import uninterrupted
+from qwire.interrupt import LOOK_UP_SECONDS, uninterrupted
 from qwire.state import Clock, sign
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ class _Wire:
             self._call.outbox.put(None)
 
     def hear(self, seconds: float | None) -> bool:
-        """Take one reply, or the end, if it comes within `seconds`; None waits for it."""
+        """Take one reply, or the end, if it comes within `seconds`, and within one look-up.
+
+        None is as long as that.
+        """
+        seconds = LOOK_UP_SECONDS if seconds is None else min(seconds, LOOK_UP_SECONDS)
         if self._call is None:
             if seconds:
                 time.sleep(seconds)

@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from langchain_qwire import QwireEmbeddings
-from llama_index.embeddings.qwire import QwireEmbedding
 
 import qwire
 from support.fake_server import FakeServer
+from support.forms import Direct, LangChain, LlamaIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class LangChain:
-    """LangChain's words for what every test asks."""
-
-    made = QwireEmbeddings
-    model, documents, batch = "model", "document_instruction", "batch_size"
-
-    def __init__(self, **fields: Any) -> None:
-        self.embedding = self.made(**fields)
-
-    def embed(self, texts: list[str]) -> list[list[float]]:
-        return self.embedding.embed_documents(texts)
-
-    async def aembed(self, texts: list[str]) -> list[list[float]]:
-        return await self.embedding.aembed_documents(texts)
-
-    def ask(self, text: str) -> list[float]:
-        return self.embedding.embed_query(text)
-
-    async def aask(self, text: str) -> list[float]:
-        return await self.embedding.aembed_query(text)
-
-
-class LlamaIndex:
-    """LlamaIndex's words for what every test asks."""
-
-    made = QwireEmbedding
-    model, documents, batch = "model_name", "text_instruction", "embed_batch_size"
-
-    def __init__(self, **fields: Any) -> None:
-        self.embedding = self.made(**fields)
-
-    def embed(self, texts: list[str]) -> list[list[float]]:
-        return self.embedding.get_text_embedding_batch(texts)
-
-    async def aembed(self, texts: list[str]) -> list[list[float]]:
-        return await self.embedding.aget_text_embedding_batch(texts)
-
-    def ask(self, text: str) -> list[float]:
-        return self.embedding.get_query_embedding(text)
-
-    async def aask(self, text: str) -> list[float]:
-        return await self.embedding.aget_query_embedding(text)
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +24,12 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=[LangChain, LlamaIndex], ids=["langchain", "llama_index"])
 def adapter(request: pytest.FixtureRequest) -> type[LangChain | LlamaIndex]:
     """Either adapter; call it with the fields of the embedding class."""
+    return request.param
+
+
+@pytest.fixture(params=[Direct, LangChain, LlamaIndex], ids=["client", "langchain", "llama_index"])
+def form(request: pytest.FixtureRequest) -> type[Direct | LangChain | LlamaIndex]:
+    """Whatever people embed with; call it with fields that all have."""
     return request.param
 
 

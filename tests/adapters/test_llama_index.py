@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import multiprocessing
 import pickle
-from operator import methodcaller
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -198,17 +196,7 @@ def test_a_changed_model_cannot_poison_the_cache_of_a_pipeline(fake: FakeServer)
         )
 
 
-# -- pipelines, indexes, pools, events
-
-
-def test_it_survives_a_spawned_pool(fake: FakeServer):
-    """With its key, and what it insists on."""
-    embedding = QwireEmbedding(target=fake.target, api_key="secret")
-    vector = embedding.get_text_embedding("a")
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.map(methodcaller("get_text_embedding", "a"), [embedding]) == [vector]
-    assert fake.seen[-1].metadata["authorization"] == "Bearer secret"
-    assert fake.seen[-1].request.options.expected_fingerprint == "fake-1"
+# -- pipelines, indexes, events
 
 
 async def test_a_pipeline_embeds_nodes(demo_server: str, demo: qwire.Client):

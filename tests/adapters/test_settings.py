@@ -82,7 +82,7 @@ def test_parameters_of_other_classes_are_answered(adapter, foreign, instead):
 
 
 def test_no_field_is_answered_as_foreign(adapter):
-    for name, field in adapter.made.model_fields.items():
+    for name, field in adapter.made().model_fields.items():
         other = getattr(field.validation_alias, "choices", ())
         assert not {name, *other} & set(advice._REPLACED_BY)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
+from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from support.texts import HARD
 
@@ -81,6 +82,8 @@ def test_order_holds_over_many_requests(adapter, fake: FakeServer):
 def test_no_texts_give_no_vectors(adapter):
     """Not even a server is needed for that."""
     embedding = adapter(target="localhost:1")
+    if isinstance(embedding.embedding, BaseEmbedding) and not hasattr(BaseEmbedding, "to_payload"):
+        pytest.skip("this LlamaIndex wants the model's name at each batch, and a server knows it")
     assert embedding.embed([]) == []
     assert asyncio.run(embedding.aembed([])) == []
 
@@ -89,27 +92,6 @@ def test_a_query_text_may_be_a_document_too(adapter, demo_server, demo: qwire.Cl
     """A model without prompts gives one vector for both."""
     embedding = adapter(target=demo_server)
     assert embedding.ask("hello") == embedding.embed(["hello"])[0]
-
-
-async def test_sync_calls_work_in_a_running_loop(adapter, fake: FakeServer):
-    """As in a notebook."""
-    embedding = adapter(target=fake.target)
-    assert embedding.ask("hello") == await embedding.aask("hello")
-
-
-def test_event_loops_may_come_and_go(adapter, fake: FakeServer):
-    embedding = adapter(target=fake.target)
-    first = asyncio.run(embedding.aembed(["hello"]))
-    assert asyncio.run(embedding.aembed(["hello"])) == first
-
-
-def test_threads_share_one_object(adapter, fake: FakeServer):
-    texts = [f"line {i}" for i in range(64)]
-    embedding = adapter(target=fake.target)
-    with ThreadPoolExecutor(8) as pool:
-        asked = list(pool.map(embedding.ask, texts))
-        awaited = list(pool.map(lambda text: asyncio.run(embedding.aask(text)), texts))
-    assert asked == awaited == embedding.embed(texts)
 
 
 async def test_async_calls_are_bounded(adapter, fake: FakeServer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
 import threading
 import time
@@ -14,6 +13,7 @@ import trustme
 import qwire
 from qwire.v1 import embedding_pb2 as pb
 from support.fake_server import UNAVAILABLE, FakeServer, Refusal, unit_vectors
+from support.web import web_server
 
 STATUS_OF_CODE = {
     "INVALID_REQUEST": grpc.StatusCode.INVALID_ARGUMENT,
@@ -217,30 +217,10 @@ def test_a_dead_port_fails_within_a_second_with_a_sentence(connect):
     assert client.healthy() is False
 
 
-class _Web(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def parse_request(self):
-        self.requestline, self.request_version, self.command = "", "HTTP/1.1", "PRI"
-        self.close_connection = True
-        self.send_error(400)
-        return False
-
-    def log_message(self, *args):
-        pass
-
-
 def test_an_http_port_is_recognised(connect):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web) as web:
-        threading.Thread(target=web.serve_forever).start()
-        try:
-            client = connect(f"localhost:{web.server_port}")
-            with pytest.raises(
-                qwire.ConnectionFailedError, match=r"looks like an HTTP port.*50051"
-            ):
-                client.embed(["a"])
-        finally:
-            web.shutdown()
+    expected = pytest.raises(qwire.ConnectionFailedError, match=r"looks like an HTTP port.*50051")
+    with web_server() as target, expected:
+        connect(target).embed(["a"])
 
 
 class Private:

@@ -1,23 +1,23 @@
-"""Every place a client runs: loops, threads, forks, copies, pools."""
+"""Every place a client runs: loops, threads, copies. Forks and pools: tests/adapters."""
 
 from __future__ import annotations
 
+import _thread
 import asyncio
-import contextlib
 import copy
-import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import qwire
-from support.fake_server import unit_vector, unit_vectors, wait_until
+from support.fake_server import unit_vectors, wait_until
 
 TEXTS = [f"text {number}" for number in range(200)]
 
@@ -184,17 +184,27 @@ async def test_cancelling_a_task_cancels_its_calls(server):
         assert "in_flight=0" in repr(client)
 
 
-def test_ctrl_c_cancels_what_is_in_flight(server):
+def press_ctrl_c(gate, client, press):
+    """A thread that presses once the call is in flight."""
+
+    def work():
+        gate.arrived.wait(5)
+        wait_until(lambda: "in_flight=1" in repr(client))
+        press()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+# The second one trips the signal and wakes nobody, as a Ctrl-C just before the wait does.
+@pytest.mark.parametrize(
+    "press", [lambda: os.kill(os.getpid(), signal.SIGINT), _thread.interrupt_main]
+)
+def test_ctrl_c_cancels_what_is_in_flight(server, press):
     gate = server.hold("slow")
     with qwire.Client(server.target) as client:
-
-        def press():
-            gate.arrived.wait(5)
-            wait_until(lambda: "in_flight=1" in repr(client))
-            os.kill(os.getpid(), signal.SIGINT)
-
-        interrupt = threading.Thread(target=press)
-        interrupt.start()
+        interrupt = press_ctrl_c(gate, client, press)
         with pytest.raises(KeyboardInterrupt):
             client.embed(["slow"])
         interrupt.join()
@@ -202,83 +212,27 @@ def test_ctrl_c_cancels_what_is_in_flight(server):
         assert client.embed(["a"]).shape == (1, 16)
 
 
-def _embed_in_pool(client):
-    return client.embed_query("from the pool")
+def test_ctrl_c_ends_a_stream_that_waits(server):
+    started = threading.Event()
 
+    async def never(requests, context):
+        started.set()
+        await asyncio.Event().wait()
+        yield
 
-def test_a_client_goes_into_a_spawned_pool(server):
-    client = qwire.Client(server.target)
-    client.embed(["a"])
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        vector = pool.apply(_embed_in_pool, (client,))
-    np.testing.assert_allclose(vector, unit_vector("from the pool", 16))
-    client.close()
+    def press():
+        started.wait()
+        time.sleep(0.2)  # for what comes before the wait
+        _thread.interrupt_main()
 
-
-FORK = """
-import asyncio, os, sys, threading
-import qwire
-
-target, kind, busy = sys.argv[1:]
-client = qwire.Client(target, timeout=5)
-if busy == "busy":
-    thread = threading.Thread(target=client.embed, args=(["slow"],), daemon=True)
-    thread.start()
-    print("waiting", flush=True)
-    sys.stdin.readline()
-elif busy == "used":
-    client.embed(["parent"])
-
-child = os.fork()
-if child == 0:
-    status = 1
-    try:
-        if kind == "sync":
-            client.embed(["child"])
-        else:
-            asyncio.run(qwire.AsyncClient(target, timeout=5).embed(["child"]))
-        status = 0
-    except qwire.QwireError as error:
-        print(type(error).__name__, file=sys.stderr)
-        status = 3
-    finally:
-        os._exit(status)
-_, status = os.waitpid(child, 0)
-if busy != "busy":
-    client.embed(["parent again"])
-    client.close()
-os._exit(os.waitstatus_to_exitcode(status))
-"""
-
-
-@pytest.mark.parametrize("kind", ["sync", "async"])
-@pytest.mark.parametrize("busy", ["unused", "used"])
-def test_a_forked_child_embeds_and_its_parent_goes_on(server, kind, busy):
-    subprocess.run([sys.executable, "-c", FORK, server.target, kind, busy], check=True, timeout=15)
-    texts = [seen.request.texts[0] for seen in server.seen]
-    assert texts == [*(["parent"] if busy == "used" else []), "child", "parent again"]
-
-
-def test_a_fork_with_a_call_in_flight_ends_in_time(server):
-    """GRPC promises nothing here; a child may fail, and must not hang."""
-    gate = server.hold("slow")
-    with subprocess.Popen(
-        [sys.executable, "-c", FORK, server.target, "sync", "busy"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        process.stdout.readline()
-        assert gate.arrived.wait(5)
-        process.stdin.write("\n")
-        process.stdin.flush()
-        try:
-            assert process.wait(12) in {0, 3}
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its child too
-    gate.open()
+    server.stream = never
+    with qwire.Client(server.target) as client:
+        interrupt = threading.Thread(target=press)
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(client.embed_stream(["a"]))
+        interrupt.join()
+        assert "in_flight=0" in repr(client)
 
 
 def test_a_stream_leaves_no_thread_behind(server):

@@ -158,7 +158,7 @@ def test_leaving_the_loop_while_no_server_is_there_is_quick(process, connect):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_a_stream_outlives_many_blows_of_all_kinds(process, connect, ordered):
     texts = [f"text {number}" for number in range(20_000)]
     with Proxy(process.port) as proxy:

@@ -19,10 +19,13 @@ def clean(releases, tmp_path_factory):
     """Run a program of an environment with the three wheels, away from the repository."""
     folder = tmp_path_factory.mktemp("clean")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    here = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(program, *arguments):
         command = [folder / "venv" / SCRIPTS / program, *arguments]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=folder, env=here, capture_output=True, text=True, check=False
+        )
 
     wheels = [str(each.wheel) for each in releases]
     installed = run("python", "-m", "pip", "install", "-c", ROOT / "constraints.txt", *wheels)
@@ -41,6 +44,18 @@ def test_the_client_and_both_adapters_import_without_the_server(clean):
     done = clean("python", "-c", code)
     assert done.returncode == 0, done.stderr
     assert clean("python", "-c", "import torch").returncode == 1
+
+
+def test_the_stubs_import_with_the_type_markers_beside_them(clean):
+    """From the wheel, not from the tree."""
+    code = (
+        "import importlib.resources as r, qwire.v1.embedding_pb2_grpc\n"
+        "for name in ('qwire', 'langchain_qwire', 'llama_index.embeddings.qwire'):\n"
+        "    assert (r.files(name) / 'py.typed').is_file(), name\n"
+        "    assert 'site-packages' in str(r.files(name)), name"
+    )
+    done = clean("python", "-W", "error::UserWarning:google", "-c", code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_command_answers(clean):

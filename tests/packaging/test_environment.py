@@ -182,7 +182,7 @@ def test_no_network_ends_with_the_cure(environment, project):
         environment.install(alone, "dev")
 
 
-@pytest.mark.parametrize("name", ["environment.py", "interpreters.py"])
+@pytest.mark.parametrize("name", ["environment.py", "interpreters.py", "clients.py"])
 def test_an_old_python_can_read_the_script(name):
     """Else the clear line would be a SyntaxError."""
     ast.parse((SCRIPTS / name).read_text(), feature_version=(3, 6))

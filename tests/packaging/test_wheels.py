@@ -29,6 +29,25 @@ def test_every_import_package_is_typed(built, distribution):
     assert typed == {f"{leaves.get(name, name)}/py.typed" for name in packages}
 
 
+def test_wheels_are_pure_python(built):
+    """One for every system and Python."""
+    assert built.wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_no_tests_are_inside(built):
+    """Neither ours nor what they need."""
+    assert not [name for name in built.wheel_files if "test" in name or "conftest" in name]
+
+
+def test_the_clients_wheel_holds_the_stubs(built, distribution):
+    """Checked in, as nobody who installs has protoc; with the types of the messages."""
+    stubs = {"__init__.py", *(f"embedding_pb2{end}" for end in (".py", ".pyi", "_grpc.py"))}
+    held = {name for name in built.wheel_files if name.startswith("qwire/v1/")}
+    assert held == (
+        {f"qwire/v1/{name}" for name in stubs} if distribution.name == "qwire" else set()
+    )
+
+
 def test_namespace_packages_stay_open(built):
     """An __init__.py above the leaf would hide llama-index-core."""
     assert not built.wheel_files & {"llama_index/__init__.py", "llama_index/embeddings/__init__.py"}

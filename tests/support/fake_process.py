@@ -1,4 +1,4 @@
-"""The fake server in a process of its own, to be killed: `Process` here, `main` over there.
+"""A server in a process of its own, to be killed; by default the fake one, `_serve` over there.
 
 Run as `python fake_process.py PORT FINGERPRINT`; it says `ready PORT` and then serves. Words in a
 text make it misbehave: see `_serve`. SIGTERM drains: DRAINING on every stream, then the end.
@@ -18,13 +18,21 @@ SECONDS_PER_CHUNK = 0.002  # so that a stream is still under way when it is met
 
 
 class Process:
-    """A server on a port that stays the same, however often it is started. Use in `with`."""
+    """A server on a port that stays the same, however often it is started. Use in `with`.
 
-    def __init__(self, fingerprint: str = "fake-1") -> None:
+    Args:
+        program: starts another server than the fake one, with `{port}` in place of the port; it
+            says "ready" when it serves, on either output, and little else.
+        fingerprint: of the fake one.
+    """
+
+    def __init__(self, *program: str, fingerprint: str = "fake-1") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.fingerprint = fingerprint
+        self._program = program or (__file__, "{port}", "{fingerprint}")
+        self._stderr = subprocess.STDOUT if program else None
         self.starts = 0
         self.statuses: list[int] = []  # of those that died by themselves
         self._process: subprocess.Popen | None = None
@@ -50,19 +58,26 @@ class Process:
         """Returns when it serves."""
         self.starts += 1
         paths = os.pathsep.join(path for path in sys.path if path)
+        named = {"port": self.port, "fingerprint": self.fingerprint}
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(self.port), self.fingerprint],
+            [sys.executable, *(part.format(**named) for part in self._program)],
             stdout=subprocess.PIPE,
+            stderr=self._stderr,
             env={**os.environ, "PYTHONPATH": paths},
         )
-        line = self._process.stdout.readline()
-        assert line.startswith(b"ready") or self._closed, line
+        lines = iter(self._process.stdout.readline, b"")
+        serves = any(line.startswith(b"ready ") or b" ready: " in line for line in lines)
+        assert serves or self._closed, "it ended before it served"
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
+
+    def crash(self) -> None:
+        """SIGKILL, for who keeps it alive; returns at once."""
+        self._process.kill()
 
     def kill_and_start(self) -> None:
         self.kill()
