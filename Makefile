@@ -20,9 +20,6 @@ set-up: ## create or refresh .venv, with all that development needs
 test: lint ## lint, then the tests that need no GPU and no patience
 	$(VENV) -m pytest -m "not slow and not soak and not gpu"
 
-soak: set-up ## a thousand clients at three times the capacity, for minutes
-	$(VENV) -m pytest -m soak -s
-
 test-all: lint ## lint, then every test that needs no GPU
 	$(VENV) -m pytest -m "not soak and not gpu"
 
@@ -32,6 +29,9 @@ test-clients: ## test client and adapters without torch, on one Python (PYTHON=p
 test-compat: ## the same on the oldest and the newest grpcio, protobuf and frameworks that users may have
 	@$(PYTHON) scripts/clients.py oldest
 	@$(PYTHON) scripts/clients.py newest
+
+soak: set-up ## a thousand clients at three times the capacity, for minutes
+	$(VENV) -m pytest -m soak -s
 
 lint: set-up ## ruff, its formatter and mypy, changing nothing
 	$(VENV) -m ruff check .

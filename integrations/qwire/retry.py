@@ -72,7 +72,12 @@ def is_retryable(failure: Failure) -> bool:
 
 
 def is_lost_transport(failure: Failure) -> bool:
-    """Whether a connection broke, though the status says INTERNAL or UNKNOWN."""
-    if failure.code is not None or failure.status not in {"INTERNAL", "UNKNOWN"}:
+    """Whether a connection broke, though the status says CANCELLED, INTERNAL or UNKNOWN."""
+    if failure.code is not None:
+        return False
+    # We did not cancel it: a server with too many calls to look at dropped it, or a proxy did.
+    if failure.status == "CANCELLED":
+        return True
+    if failure.status not in {"INTERNAL", "UNKNOWN"}:
         return False
     return any(words in failure.details for words in _LOST)

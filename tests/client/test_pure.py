@@ -88,9 +88,15 @@ def test_a_hint_longer_than_the_budget_needs_is_kept():
 
 @pytest.mark.parametrize("status", ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION",
     "UNAUTHENTICATED", "PERMISSION_DENIED", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL",
-    "UNKNOWN", "RESOURCE_EXHAUSTED", "CANCELLED", "ABORTED", "DATA_LOSS"])  # fmt: skip
+    "UNKNOWN", "RESOURCE_EXHAUSTED", "ABORTED", "DATA_LOSS"])  # fmt: skip
 def test_other_failures_are_never_tried_again(status):
     assert delay(failure=Failure(status)) is None
+
+
+def test_a_call_that_a_server_dropped_before_it_looked_at_it_is_tried_again():
+    """gRPC's servers do so when more calls come than they can take in, and call it CANCELLED."""
+    assert delay(failure=Failure("CANCELLED", details="CANCELLED")) is not None
+    assert delay(failure=Failure("CANCELLED", code="INTERNAL")) is None
 
 
 def test_the_servers_own_internal_error_is_never_tried_again():

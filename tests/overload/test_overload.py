@@ -18,7 +18,7 @@ import pytest
 
 from support.load import Caller, Seen, jain
 
-SECONDS_PER_TEXT = 0.005  # so the server can do 200 texts/s
+SECONDS_PER_TEXT = 0.01  # so the server can do 100 texts/s
 QUEUE_SECONDS = 1.0
 
 
@@ -113,10 +113,10 @@ async def overload(target: str, clients: int, seconds: float) -> tuple[Seen, flo
     return seen, answers / took / capacity, held
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_a_hundred_clients_at_three_times_the_capacity_share_it_and_lose_nothing():
     with slow_server(queue_seconds=QUEUE_SECONDS) as slow:
-        seen, goodput, held = await overload(slow.target, clients=100, seconds=13)
+        seen, goodput, held = await overload(slow.target, clients=100, seconds=23)
     judge(seen, goodput, held, clients=100)
 
 
@@ -128,7 +128,7 @@ async def test_a_thousand_clients_at_three_times_the_capacity_share_it_and_lose_
     try:
         with slow_server(queue_seconds=5 * QUEUE_SECONDS) as slow:
             early = slow.memory()
-            seen, goodput, held = await overload(slow.target, clients=1000, seconds=130)
+            seen, goodput, held = await overload(slow.target, clients=1000, seconds=230)
             grown = slow.memory() - early
         judge(seen, goodput, held, clients=1000, queue_seconds=5 * QUEUE_SECONDS)
         assert grown < 200e6
