@@ -133,7 +133,11 @@ class Stream:
     """
 
     def __init__(
-        self, world: World, server: Server, ledger: Ledger, chunks: Callable[[Stream], Iterator[Request]]
+        self,
+        world: World,
+        server: Server,
+        ledger: Ledger,
+        chunks: Callable[[Stream], Iterator[Request]],
     ) -> None:
         self._world = world
         self._server = server

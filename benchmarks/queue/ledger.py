@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _CLASSES = tuple(RequestClass)
 
 
+def kind(request: Request) -> str:
+    """The first word of its client's name, and `stream` for a chunk: "person 3" is a person."""
+    return "stream" if request.streamed else request.asker.client.partition(" ")[0]
+
+
 class Ledger:
     """Counts; times in microseconds.
 
@@ -22,23 +27,22 @@ class Ledger:
         until: what is answered later counts in no rate.
         arrived: requests, by class.
         ended: requests, by class and end.
-        waits: from the first try to the batch of the last text, of what was answered, by class; of
-            chunks of streams, since there was room for them.
-        work: device time of what was answered until then, by client.
+        waits: from the first try to the batch of the last text, of what was answered, by kind of
+            client (`kind`); of chunks of streams, since there was room for them.
+        work, class_work: device time of what was computed in time until then, by client and class.
         calls: requests answered until then, by client.
         offers: tries, those that were refused with a hint, and those let in on the return from one.
         busy, overhead: device time, and what of it was the fixed part of forwards.
         wasted: device time of texts whose request was not answered in time.
-        fills: of batches that left work waiting, weighted by nothing.
+        fills: of batches that left work waiting.
         probes: requests that were to be denied, by how they really ended.
-        late: microseconds by which answered or probed requests missed their deadline.
     """
 
     def __init__(self, until: int) -> None:
         self.until = until
         self.arrived: Counter[RequestClass] = Counter()
         self.ended: dict[RequestClass, Counter[End]] = {c: Counter() for c in _CLASSES}
-        self.waits: dict[RequestClass, array[float]] = {c: array("d") for c in _CLASSES}
+        self.waits: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
         self.work: defaultdict[str, int] = defaultdict(int)
         self.calls: Counter[str] = Counter()
         self.class_work: Counter[RequestClass] = Counter()
@@ -49,7 +53,6 @@ class Ledger:
         self.busy = 0
         self.busy_until = 0
         self.overhead = 0
-        self.texts_cost = 0
         self.wasted = 0
         self.batches = 0
         self.fills = array("d")
@@ -67,7 +70,6 @@ class Ledger:
         self.busy += took
         self.busy_until += max(0, min(took, self.until - now))
         self.overhead += overhead
-        self.texts_cost += took - overhead
         self.batches += 1
         if fill is not None:
             self.fills.append(fill)
@@ -91,6 +93,6 @@ class Ledger:
         self.ended[request_class][end] += 1
         if end is End.ANSWERED:
             since = request.since if request.streamed else request.born
-            self.waits[request_class].append(request.began - since)
+            self.waits[kind(request)].append(request.began - since)
             if now <= self.until:
                 self.calls[request.asker.client] += 1

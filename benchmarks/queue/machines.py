@@ -1,4 +1,4 @@
-"""Devices: what a forward takes. The figures of both are rough; shapes matter here, not speeds."""
+"""Devices: what a forward takes. The figures are rough; shapes matter here, not speeds."""
 
 from __future__ import annotations
 
@@ -43,5 +43,7 @@ class Machine:
 SMALL = Machine("small", fixed=11_000, per_token=180, per_square=0, batch_tokens=2048)
 # Qwen3-0.6B on a large GPU without compilation: expected from its arithmetic, not measured.
 LARGE = Machine("large", fixed=8_000, per_token=4, per_square=0.0004, batch_tokens=16384)
+# Qwen3-0.6B on a processor of many cores.
+SLOW = Machine("slow", fixed=5_000, per_token=1000, per_square=0.02, batch_tokens=2048)
 # A device on which batches save next to nothing, so that its capacity is one number.
 EVEN = Machine("even", fixed=100, per_token=100, per_square=0.002, batch_tokens=2048)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from benchmarks.queue.request import Request
-
 if TYPE_CHECKING:
     import random
 
     from benchmarks.queue.ledger import Ledger
     from benchmarks.queue.machines import Machine
     from benchmarks.queue.policy import Policy
+    from benchmarks.queue.request import Request
     from benchmarks.queue.world import World
     from qwire_server.engine.queue.backlog import Taken
     from qwire_server.engine.queue.item import Item
@@ -30,6 +29,7 @@ class Server:
         policy: Policy,
         machine: Machine,
         ledger: Ledger,
+        *,
         rng: random.Random,
         noise: float,
     ) -> None:

@@ -57,7 +57,7 @@ class Simulation:
         self.rng = np.random.default_rng(seed)
         self.policy = _policy(policy, machine)
         noise = random.Random(seed + 1)
-        self.server = Server(self.world, self.policy, machine, self.ledger, noise, NOISE)
+        self.server = Server(self.world, self.policy, machine, self.ledger, rng=noise, noise=NOISE)
         self._probes = probes
 
     def callers(self, on_end: Callable[[Request], None] | None = None) -> Callers:
@@ -110,9 +110,7 @@ class Simulation:
         stream = Stream(self.world, self.server, self.ledger, chunks)
         self.world.at(at, stream.read)
 
-    def _slices(
-        self, stream: Stream, client: str, lengths: NDArray[np.int64]
-    ) -> Iterator[Request]:
+    def _slices(self, stream: Stream, client: str, lengths: NDArray[np.int64]) -> Iterator[Request]:
         tokens, guess = lengths.tolist(), self.guesses(lengths).tolist()
         for part in slices(guess, self.machine.batch_tokens):
             yield Request(
@@ -149,11 +147,11 @@ class Simulation:
             for time, name, length, guess, timeout in drawn:
                 if time >= self.until:
                     return
-                yield time, send, question(callers, name, length, guess, time, timeout)
+                yield time, send, question(callers, name, length, guess, born=time, timeout=timeout)
 
 
 def question(
-    callers: Callers, client: str, tokens: int, guess: int, born: int, timeout: float
+    callers: Callers, client: str, tokens: int, guess: int, *, born: int, timeout: float
 ) -> Request:
     """A request of one text."""
     return Request(

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.queue.machines import EVEN, LARGE, SMALL, Machine
+from benchmarks.queue.machines import EVEN, LARGE, SLOW, SMALL, Machine
 from benchmarks.queue.simulation import Simulation, question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from benchmarks.queue.callers import Callers
     from benchmarks.queue.request import Request
 
-SEED = 20261
 QUERY = (16.0, 0.5, 256)  # median, sigma, most
 PARAGRAPH = (50.0, 0.8, 256)
-DOCUMENT = (300.0, 1.0, 8192)
-ANYTHING = (60.0, 1.3, 8192)
+DOCUMENT = (300.0, 1.0, 2048)
+QUESTION = (60.0, 1.2, 2048)
 SAME = (50.0, 0.5, 256)
 DEAR = 4000
 TIMEOUT = 60.0  # seconds, the client's default
@@ -31,7 +27,7 @@ IMPATIENT = 30.0
 class Trace:
     """What all traces have; `start` puts the clients before the server."""
 
-    title: ClassVar[str]
+    title: str = ""
     seconds: float = 600
     machine: Machine = EVEN
     probes: float = 0.0
@@ -40,12 +36,16 @@ class Trace:
         """Begin."""
         raise NotImplementedError
 
+    def equals(self) -> list[str]:
+        """Clients that ask for the same, and more than their share; empty if there are none."""
+        return []
+
 
 @dataclass(frozen=True)
 class Reindex(Trace):
     """Callers who ask, read, and ask again, beside streams that never end."""
 
-    title = "a re-index beside 20 people"
+    title: str = "a re-index beside 20 people"
     machine: Machine = SMALL
     callers: int = 20
     think_seconds: float = 4
@@ -63,7 +63,7 @@ class Reindex(Trace):
 class Mixed(Trace):
     """Documents of any length and questions of any length, more than the device can take."""
 
-    title = "documents and questions of any length, large device"
+    title: str = "documents and questions of any length, large device"
     machine: Machine = LARGE
     seconds: float = 60
     callers: int = 50
@@ -75,15 +75,16 @@ class Mixed(Trace):
         for n in range(self.streams):
             simulation.stream(f"job {n}", DOCUMENT)
         names = [f"person {n}" for n in range(self.callers)]
-        _closed(simulation, names, ANYTHING, pause=self.think_seconds)
+        _closed(simulation, names, QUESTION, pause=self.think_seconds)
 
 
 @dataclass(frozen=True)
 class Day(Trace):
     """Ten thousand clients of very unequal size, who come in sessions; streams in the night."""
 
-    title = "a day: 10,000 unequal clients"
+    title: str = "a day: 10,000 unequal clients"
     seconds: float = 86_400
+    machine: Machine = SLOW
     clients: int = 10_000
     client_tail: float = 1.2  # Pareto: the share of a client
     load: float = 0.7
@@ -101,7 +102,7 @@ class Day(Trace):
         shares = rng.pareto(self.client_tail, self.clients) + 0.05
         shares /= shares.sum()
         busy = self.seconds * 1e6 * self.load
-        per_question = _mean_cost(simulation, ANYTHING)
+        per_question = _mean_cost(simulation, QUESTION)
         per_document = _mean_cost(simulation, DOCUMENT)
         self._questions(simulation, shares, busy * (1 - self.bulk) / per_question)
         self._streams(simulation, shares, busy * self.bulk / per_document)
@@ -117,7 +118,7 @@ class Day(Trace):
         clients = np.repeat(rng.choice(self.clients, len(sizes), p=shares), sizes)
         order = np.argsort(times, kind="stable")
         order = order[times[order] < self.seconds]
-        tokens = simulation.lengths(len(order), *ANYTHING)
+        tokens = simulation.lengths(len(order), *QUESTION)
         drawn = zip(
             (times[order] * 1e6).astype(np.int64).tolist(),
             clients[order].tolist(),
@@ -127,7 +128,11 @@ class Day(Trace):
         )
         callers = simulation.callers()
         simulation.world.feed(
-            (time, callers.send, question(callers, f"client {c}", n, guess, time, TIMEOUT))
+            (
+                time,
+                callers.send,
+                question(callers, f"client {c}", n, guess, born=time, timeout=TIMEOUT),
+            )
             for time, c, n, guess in drawn
         )
 
@@ -146,16 +151,20 @@ class Day(Trace):
 class Overload(Trace):
     """Equal clients who together ask for more than there is, each as often as it likes."""
 
-    title = "three times too much"
+    title: str = "three times too much"
     clients: int = 100
     seconds: float = 120
     factor: float = 3.0
     timeout: float = IMPATIENT
 
+    def equals(self) -> list[str]:
+        """All of them."""
+        return [f"client {n}" for n in range(self.clients)]
+
     def start(self, simulation: Simulation) -> None:
         """All of them from the start."""
         rate = self.factor * 1e6 / _mean_cost(simulation, SAME)
-        names = [f"client {n}" for n in range(self.clients)]
+        names = self.equals()
         simulation.poisson(
             simulation.callers(),
             rate,
@@ -169,7 +178,7 @@ class Overload(Trace):
 class Greedy(Trace):
     """One client with very many calls in flight, among others who together ask for 60 %."""
 
-    title = "one greedy client among 50"
+    title: str = "one greedy client among 50"
     clients: int = 50
     load: float = 0.6
     in_flight: int = 2000
@@ -191,22 +200,26 @@ class Greedy(Trace):
 class OnOff(Trace):
     """One client that has a single dear text waiting at a time, beside others with long lines."""
 
-    title = "one dear text at a time beside ten long lines"
+    title: str = "one dear text at a time beside ten long lines"
     clients: int = 10
     in_flight: int = 20
+
+    def equals(self) -> list[str]:
+        """The lines, and the one beside them."""
+        return [*(f"client {n}" for n in range(self.clients)), "dear one"]
 
     def start(self, simulation: Simulation) -> None:
         """Long lines first."""
         names = [f"client {n}" for n in range(self.clients)] * self.in_flight
         _closed(simulation, names, SAME, pause=0)
-        _closed(simulation, ["on and off"], (DEAR, 0.0, DEAR), pause=0)
+        _closed(simulation, ["dear one"], (DEAR, 0.0, DEAR), pause=0)
 
 
 @dataclass(frozen=True)
 class Deadlines(Trace):
     """Some more than the device can take, by callers of all degrees of patience."""
 
-    title = "deadlines of 0.3 to 20 s at 1.3 times capacity"
+    title: str = "deadlines of 0.3 to 20 s at 1.3 times capacity"
     load: float = 1.3
     clients: int = 200
     tail: float = 1.2
@@ -244,7 +257,7 @@ def _closed(
             tokens = simulation.lengths(1024, *texts)
             ready.extend(zip(tokens.tolist(), simulation.guesses(tokens).tolist(), strict=True))
         length, guess = ready.pop()
-        callers.send(question(callers, name, length, guess, world.now, TIMEOUT))
+        callers.send(question(callers, name, length, guess, born=world.now, timeout=TIMEOUT))
 
     def again(request: Request) -> None:
         delay = draws.expovariate(1 / pause) if pause else 0.0
