@@ -35,7 +35,7 @@ TRACES: dict[str, Trace] = {
     "day": Day(),
     "overload-100": Overload(clients=100, title="100 clients, three times too much"),
     "overload-1000": Overload(
-        clients=1000, seconds=240, title="1,000 clients, three times too much"
+        clients=1000, seconds=200, title="1,000 clients, three times too much"
     ),
     "greedy": Greedy(),
     "dear": OnOff(),

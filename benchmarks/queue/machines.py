@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from qwire_server.engine.queue.cost import CostModel
 
@@ -24,15 +25,15 @@ class Machine:
     per_token: float
     per_square: float
     batch_tokens: int
-    _costs: list[int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        exact = self.believed()
-        object.__setattr__(self, "_costs", [exact.text(n) for n in range(_LONGEST + 1)])
 
     def text(self, tokens: int) -> int:
         """Microseconds that a text adds to a forward."""
         return self._costs[tokens]
+
+    @cached_property
+    def _costs(self) -> list[int]:
+        exact = self.believed()
+        return [exact.text(n) for n in range(_LONGEST + 1)]
 
     def believed(self, scale: float = 1.0) -> CostModel:
         """What a server believes of it; right if `scale` is 1."""
@@ -43,7 +44,7 @@ class Machine:
 SMALL = Machine("small", fixed=11_000, per_token=180, per_square=0, batch_tokens=2048)
 # Qwen3-0.6B on a large GPU without compilation: expected from its arithmetic, not measured.
 LARGE = Machine("large", fixed=8_000, per_token=4, per_square=0.0004, batch_tokens=16384)
-# Qwen3-0.6B on a processor of many cores.
-SLOW = Machine("slow", fixed=5_000, per_token=1000, per_square=0.02, batch_tokens=2048)
+# Qwen3-0.6B on a processor of about ten cores.
+SLOW = Machine("slow", fixed=5_000, per_token=2000, per_square=0.02, batch_tokens=2048)
 # A device on which batches save next to nothing, so that its capacity is one number.
 EVEN = Machine("even", fixed=100, per_token=100, per_square=0.002, batch_tokens=2048)

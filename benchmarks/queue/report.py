@@ -32,10 +32,9 @@ def _trace(trace: dict[str, Any], names: dict[str, str]) -> str:
 
 def _rows(name: str, run: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """A line for each kind of client; what is true of all of them stands in the first."""
-    ended = list(run["ended"].values())
-    answered = sum(ends.get("answered", 0) for ends in ended) / max(1, run["arrived"])
+    answered = sum(ends.get("answered", 0) for ends in run["ended"].values())
     of_all = (
-        f"{answered:.1%}",
+        f"{answered / max(1, run['arrived']):.1%}",
         f"{run['goodput']:.1%}",
         f"{run['jain']:.3f}" if run["jain"] is not None else "",
         f"{run['offers'] / max(1, run['arrived']):.2f}",

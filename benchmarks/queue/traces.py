@@ -90,8 +90,8 @@ class Day(Trace):
     load: float = 0.7
     bulk: float = 0.4  # part of the load that comes in streams
     session_tail: float = 1.5  # Pareto: requests of a session, 1 to `session_most`
-    session_most: int = 2000
-    session_rate: float = 20.0  # requests a second inside a session
+    session_most: int = 300
+    session_rate: float = 5.0  # requests a second inside a session
     stream_tail: float = 1.3  # Pareto: texts of a stream, from `stream_least` to `stream_most`
     stream_least: int = 50
     stream_most: int = 100_000
@@ -127,12 +127,9 @@ class Day(Trace):
             strict=True,
         )
         callers = simulation.callers()
+        names = [f"client {n}" for n in range(self.clients)]
         simulation.world.feed(
-            (
-                time,
-                callers.send,
-                question(callers, f"client {c}", n, guess, born=time, timeout=TIMEOUT),
-            )
+            (time, callers.send, question(callers, names[c], n, guess, born=time, timeout=TIMEOUT))
             for time, c, n, guess in drawn
         )
 
