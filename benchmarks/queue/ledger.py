@@ -25,10 +25,10 @@ class Ledger:
 
     Attributes:
         until: what is answered later counts in no rate.
-        arrived: requests, by class.
+        arrived, kinds: requests, by class and by kind of client (`kind`).
         ended: requests, by class and end.
         waits: from the first try to the batch of the last text, of what was answered, by kind of
-            client (`kind`); of chunks of streams, since there was room for them.
+            client; of chunks of streams, since there was room for them.
         work, class_work: device time of what was computed in time until then, by client and class.
         calls: requests answered until then, by client.
         offers: tries, those that were refused with a hint, and those let in on the return from one.
@@ -41,6 +41,7 @@ class Ledger:
     def __init__(self, until: int) -> None:
         self.until = until
         self.arrived: Counter[RequestClass] = Counter()
+        self.kinds: Counter[str] = Counter()
         self.ended: dict[RequestClass, Counter[End]] = {c: Counter() for c in _CLASSES}
         self.waits: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
         self.work: defaultdict[str, int] = defaultdict(int)
@@ -64,6 +65,7 @@ class Ledger:
     def arrive(self, request: Request) -> None:
         """It was sent for the first time."""
         self.arrived[request.asker.request_class] += 1
+        self.kinds[kind(request)] += 1
 
     def batch(self, now: int, took: int, overhead: int, fill: float | None) -> None:
         """A batch begins."""

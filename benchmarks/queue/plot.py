@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COLOURS = {"ours": "#3b6ea5", "first": "#d08030", "permits": "#8a8a8a"}
+_STYLES = {"ours": "-", "first": "-", "permits": "--"}  # where two curves are one, both are seen
 _LEAST = 1e-3  # seconds; shorter waits are drawn there
 _PANELS = (
     ("reindex", "person", "people beside a re-index"),
-    ("day", "client", "a day, 10,000 unequal clients: requests"),
+    ("day", "short", "a day, 10,000 clients: short sessions"),
     ("day", "stream", "the same day: chunks of streams"),
     ("greedy", "client", "the 50 beside a greedy client"),
     ("deadlines", "client", "deadlines of 0.3 to 20 s: answered in time"),
@@ -43,7 +44,10 @@ def draw(result: dict[str, Any], path: Path) -> bool:
         axis.tick_params(labelsize=8)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    lines = [Line2D([], [], color=colour, linewidth=3) for colour in _COLOURS.values()]
+    lines = [
+        Line2D([], [], color=colour, linestyle=_STYLES[policy], linewidth=2.5)
+        for policy, colour in _COLOURS.items()
+    ]
     names = [result["policies"][policy] for policy in _COLOURS]
     figure.legend(lines, names, loc="upper center", ncols=3, frameon=False, fontsize=10)
     figure.tight_layout(rect=(0, 0, 1, 0.95))
@@ -57,17 +61,19 @@ def _waits(axis: Any, result: dict[str, Any], trace: str, kind: str) -> None:
     runs = result["traces"].get(trace, {"runs": {}})["runs"]
     for policy, run in runs.items():
         if waits := run["waits"].get(kind):
+            answered = waits["count"] / run["arrived"][kind]
             points = {float(k[1:]): v for k, v in waits.items() if k.startswith("p")}
             axis.plot(
                 [max(value, _LEAST) for value in points.values()],
-                list(points),
+                [answered * percent for percent in points],
                 color=_COLOURS[policy],
+                linestyle=_STYLES[policy],
                 linewidth=2,
             )
     axis.set_xscale("log")
     axis.set_ylim(0, 101)
     axis.set_xlabel("wait, seconds", fontsize=8)
-    axis.set_ylabel("percent that waited at most so long", fontsize=8)
+    axis.set_ylabel("percent answered within it", fontsize=8)
     axis.grid(visible=True, which="major", color="#e4e4e4", linewidth=0.7)
 
 

@@ -32,18 +32,18 @@ def _trace(trace: dict[str, Any], names: dict[str, str]) -> str:
 
 def _rows(name: str, run: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """A line for each kind of client; what is true of all of them stands in the first."""
-    answered = sum(ends.get("answered", 0) for ends in run["ended"].values())
     of_all = (
-        f"{answered / max(1, run['arrived']):.1%}",
         f"{run['goodput']:.1%}",
         f"{run['jain']:.3f}" if run["jain"] is not None else "",
-        f"{run['offers'] / max(1, run['arrived']):.2f}",
+        f"{run['offers'] / run['single']:.2f}" if run["single"] else "",
         f"{run['fill']:.2f}" if run["fill"] is not None else "",
     )
     for line, (kind, waits) in enumerate(run["waits"].items()):
         figures = (_seconds(waits["p50"]), _seconds(waits["p99"]), _seconds(waits["p100"]))
+        answered = f"{waits['count'] / run['arrived'][kind]:.1%}"
         first = line == 0
-        yield (name if first else "", kind, *figures, *(f if first else "" for f in of_all))
+        rest = (figure if first else "" for figure in of_all)
+        yield (name if first else "", kind, *figures, answered, *rest)
 
 
 def _seconds(value: float) -> str:
@@ -53,10 +53,11 @@ def _seconds(value: float) -> str:
 def _legend(result: dict[str, Any]) -> str:
     return (
         "Wait: from the first try to the batch with the last text, of what was answered in time; "
-        "of chunks of streams, since they were read. Useful: device time spent on texts answered "
-        "in time, fixed parts of forwards left out. Jain's index: of that time, among clients that "
-        "ask for equally much. Tries: offers for each request. Fill: of batches that left work "
-        f"waiting.\n\n{result['virtual_seconds']:,.0f} virtual seconds in "
+        "of chunks of streams, since there was room for them. Useful: device time spent on texts "
+        "answered in time, fixed parts of forwards left out. Jain's index: of that time, among "
+        "clients that ask for equally much. Tries: offers for each single request. Fill: of "
+        "batches that left work waiting.\n\n"
+        f"{result['virtual_seconds']:,.0f} virtual seconds in "
         f"{result['cpu_seconds']:.0f} seconds of one core; seed {result['seed']}, commit "
         f"{result['commit'] or 'unknown'}."
     )

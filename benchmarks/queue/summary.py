@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.queue.ledger import Ledger
     from benchmarks.queue.traces import Trace
 
-_POINTS = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
+_POINTS = (0, 1, 2, 5, *range(10, 91, 5), 92.5, 95, 97, 98, 99, 99.5, 99.9, 100)
 
 
 def run(trace: Trace, policy: str, seed: int) -> dict[str, Any]:
@@ -43,7 +43,8 @@ def summarise(ledger: Ledger, trace: Trace) -> dict[str, Any]:
     work = {c.name.lower(): ledger.class_work[c] / until for c in RequestClass}
     shared = [ledger.work[name] for name in trace.equals()] if trace.equals() else []
     return {
-        "arrived": sum(ledger.arrived.values()),
+        "arrived": dict(sorted(ledger.kinds.items())),
+        "single": ledger.arrived[RequestClass.INTERACTIVE],
         "ended": {
             c.name.lower(): {end.value: ledger.ended[c][end] for end in End if ledger.ended[c][end]}
             for c in RequestClass

@@ -91,6 +91,7 @@ class Day(Trace):
     bulk: float = 0.4  # part of the load that comes in streams
     session_tail: float = 1.5  # Pareto: requests of a session, 1 to `session_most`
     session_most: int = 300
+    session_short: int = 10  # requests; who sends more is told apart in the figures
     session_rate: float = 5.0  # requests a second inside a session
     stream_tail: float = 1.3  # Pareto: texts of a stream, from `stream_least` to `stream_most`
     stream_least: int = 50
@@ -121,16 +122,17 @@ class Day(Trace):
         tokens = simulation.lengths(len(order), *QUESTION)
         drawn = zip(
             (times[order] * 1e6).astype(np.int64).tolist(),
+            np.repeat(sizes <= self.session_short, sizes)[order].tolist(),
             clients[order].tolist(),
             tokens.tolist(),
             simulation.guesses(tokens).tolist(),
             strict=True,
         )
         callers = simulation.callers()
-        names = [f"client {n}" for n in range(self.clients)]
+        names = [[f"{kind} {n}" for n in range(self.clients)] for kind in ("long", "short")]
         simulation.world.feed(
-            (time, callers.send, question(callers, names[c], n, guess, born=time, timeout=TIMEOUT))
-            for time, c, n, guess in drawn
+            (time, callers.send, question(callers, names[k][c], n, g, born=time, timeout=TIMEOUT))
+            for time, k, c, n, g in drawn
         )
 
     def _streams(self, simulation: Simulation, shares: np.ndarray, texts: float) -> None:
@@ -141,7 +143,7 @@ class Day(Trace):
         for size, client, start in zip(
             sizes.tolist(), clients.tolist(), starts.tolist(), strict=True
         ):
-            simulation.stream(f"client {client}", DOCUMENT, size, start)
+            simulation.stream(f"long {client}", DOCUMENT, size, start)
 
 
 @dataclass(frozen=True)
