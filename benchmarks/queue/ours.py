@@ -75,13 +75,14 @@ class Ours:
     def answered(self, request: Request, texts: int, cost: int, now: int) -> None:
         """A stream gives back part by part, a request when all of it is answered."""
         del texts
-        if not request.unanswered:
-            self._release(request, now)
-        elif request.streamed:
-            part = min(cost, request.held)
+        if request.streamed or not request.unanswered:
+            part = min(cost, request.held) if request.unanswered else request.held
             request.held -= part
-            self.admission.hold(request.asker, -part)
+            self.admission.answered(request.asker, part)
+        if request.unanswered:
             self._let_in(now)
+        else:
+            self._release(request, now)
 
     def cancel(self, request: Request, now: int) -> None:
         """As `Embedder.withdraw`."""

@@ -82,6 +82,11 @@ class Room:
         if cost < 0 or works < 0:
             self._let_in()
 
+    def answered(self, asker: Asker, cost: int) -> None:
+        """So much was computed."""
+        self.admission.answered(asker, cost)
+        self._let_in()
+
     def _hold(self, asker: Asker, cost: int) -> Held:
         self.admission.hold(asker, cost, works=1)
         return Held(self, asker, cost)
@@ -134,7 +139,8 @@ class Held:
         """A part was answered."""
         part = min(cost, self.cost)
         self.cost -= part
-        self._room.change(self._asker, -part)
+        if self._open:
+            self._room.answered(self._asker, part)
 
     def release(self) -> None:
         """All was answered, or nobody waits for it any more."""

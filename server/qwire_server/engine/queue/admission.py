@@ -23,14 +23,28 @@ if TYPE_CHECKING:
 _BULK_PART = 0.75  # what is above it only questions may hold
 _MIN_WAIT = 50_000  # microseconds
 _MAX_WAIT = 30_000_000
+_MEASURED = 1_000_000  # microseconds after which a client's own rate is worth something
+_LATELY = 4_000_000  # after so many, what was measured counts half
 
 
 @dataclass(slots=True)
 class Load:
-    """What one client holds in one class."""
+    """What one client holds in one class, and what it was given since it began to."""
 
     cost: int = 0
     works: int = 0
+    answered: int = 0
+    since: int = 0
+
+    def wait(self, own: int, now: int) -> int:
+        """Microseconds until so much is answered, at the rate of late; 0 if there is none yet."""
+        elapsed = now - self.since
+        if elapsed < _MEASURED or not self.answered:
+            return 0
+        if elapsed > _LATELY:
+            self.since += elapsed // 2
+            self.answered -= self.answered // 2
+        return own * (now - self.since) // self.answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +99,12 @@ class Admission:
                 retry_after=wait / 1e6,
             )
         # Its own cost is a guess from bytes as yet, so only what waits before it counts.
-        wait = self._until_answered(asker, cost, deadline - now) - cost
+        wait = self._until_answered(asker, cost, now, deadline - now) - cost
         self._check(wait, now, deadline, others=self._works)
         self.hold(asker, cost, works=1)
+        load = self._loads[asker.request_class][asker.client]
+        if load.works == 1:
+            load.since = now
 
     def check_deadline(self, asker: Asker, *, now: int, deadline: float) -> None:
         """Refuse a request that is held, once its true cost is known.
@@ -95,7 +112,7 @@ class Admission:
         Raises:
             DeadlineExceeded: it cannot be answered in time.
         """
-        wait = self._until_answered(asker, 0, deadline - now)
+        wait = self._until_answered(asker, 0, now, deadline - now)
         self._check(wait, now, deadline, others=self._works - 1)
 
     def hold(self, asker: Asker, cost: int, works: int = 0) -> None:
@@ -112,6 +129,11 @@ class Admission:
         if not load.works:
             assert not load.cost, "a work ended that still held something: this is a bug"
             del loads[asker.client]
+
+    def answered(self, asker: Asker, cost: int) -> None:
+        """Give back what was computed, and remember how fast this client is served."""
+        self.hold(asker, -cost)
+        self._loads[asker.request_class][asker.client].answered += cost
 
     def class_held(self, request_class: RequestClass) -> int:
         """Microseconds held in one class."""
@@ -156,23 +178,26 @@ class Admission:
                 f"this request takes {wait / 1e6:.3f} s: allow it more time, or send less at once"
             )
 
-    def _until_answered(self, asker: Asker, cost: int, enough: float) -> int:
+    def _until_answered(self, asker: Asker, cost: int, now: int, enough: float) -> int:
         """Microseconds until all that this client holds, and so much more, is answered.
 
-        Clients take turns, so each of the others goes first with no more than this one has.
+        Clients take turns, so each of the others goes first with no more than this one has. What
+        will yet come goes first too, if its client has less: that shows in the rate of late.
 
         Args:
             asker: the client and the class.
             cost: what comes on top.
+            now: microseconds.
             enough: an upper bound at most this is as good as the estimate.
         """
         before = 0
         if asker.request_class is RequestClass.BULK:
             before = self._class_held[RequestClass.INTERACTIVE]
-        most = before + self._class_held[asker.request_class] + cost
-        if most <= enough:
-            return most
         loads = self._loads[asker.request_class]
-        own = loads.get(asker.client, Load()).cost + cost
-        others = sum(min(load.cost, own) for name, load in loads.items() if name != asker.client)
-        return before + others + own
+        load = loads.get(asker.client, Load())
+        own = load.cost + cost
+        line = before + self._class_held[asker.request_class] + cost
+        if line > enough:
+            others = (min(other.cost, own) for other in loads.values() if other is not load)
+            line = before + sum(others) + own
+        return max(line, load.wait(own, now))
