@@ -5,7 +5,7 @@ PYTHON = python3
 VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire -p benchmarks
 
-.PHONY: help demo set-up test test-all test-clients test-compat soak lint format bench proto clean
+.PHONY: help demo set-up test test-all test-clients test-compat soak lint format bench simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ format: set-up ## fix what ruff can fix, and format
 
 bench: set-up ## measure on this machine, under five minutes; writes benchmarks/results
 	@$(VENV) -m benchmarks
+
+simulate: set-up ## run days of traffic through the queue on a virtual clock; writes benchmarks/results
+	@$(VENV) -m benchmarks.queue
 
 proto: ## regenerate the gRPC stubs from proto/ (needs Python 3.10 to 3.12)
 	@$(PYTHON) scripts/proto.py

@@ -94,7 +94,7 @@ def test_other_failures_are_never_tried_again(status):
 
 
 def test_a_call_that_a_server_dropped_before_it_looked_at_it_is_tried_again():
-    """gRPC's servers do so when more calls come than they can take in, and call it CANCELLED."""
+    """Servers of gRPC do so when more calls come than they can take in, and call it CANCELLED."""
     assert delay(failure=Failure("CANCELLED", details="CANCELLED")) is not None
     assert delay(failure=Failure("CANCELLED", code="INTERNAL")) is None
 

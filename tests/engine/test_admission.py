@@ -82,7 +82,7 @@ class TestBounds:
         admission = Admission(100)
         admit(admission, question(), 100)
         assert not admission.has_room(question("b"))
-        admission.hold(question(), -100, works=-1)
+        admission.end(question(), 100)
         assert not list(admission.loads())
         admit(admission, question("b"), 100)
 
@@ -106,7 +106,7 @@ class TestBounds:
             asker = Asker(client, request_class)
             if back and live:
                 whose, held = live.pop()
-                admission.hold(whose, -held, works=-1)
+                admission.end(whose, held)
             try:
                 admit(admission, asker, cost)
             except Overloaded:
@@ -172,9 +172,20 @@ class TestDeadlines:
         admission = Admission(10 * SECOND)
         admit(admission, question("a"), SECOND)
         admit(admission, question("b"), 1000, deadline=SECOND // 2)
-        admission.hold(question("b"), SECOND)
+        admission.change(question("b"), SECOND)
         with pytest.raises(DeadlineExceeded):
             admission.check_deadline(question("b"), now=0, deadline=SECOND // 2)
+
+    def test_what_comes_later_and_goes_first_shows_in_the_rate_at_which_a_client_is_served(self):
+        """A tenth of the device is what this client got: its second of work takes ten."""
+        admission = Admission(100 * SECOND)
+        admit(admission, question("a"), 2 * SECOND)
+        admit(admission, question("b"), 3 * SECOND)
+        for tenth in range(1, 11):
+            admission.answered(question("a"), SECOND // 10, now=tenth * SECOND)
+        with pytest.raises(DeadlineExceeded, match=r"takes \d+\.\d+ s"):
+            admission.check_deadline(question("a"), now=10 * SECOND, deadline=15 * SECOND)
+        admission.check_deadline(question("a"), now=10 * SECOND, deadline=25 * SECOND)
 
     def test_on_an_idle_device_a_request_is_tried_whatever_the_estimate(self):
         """Else an estimate that is far too high would never be corrected."""
@@ -248,6 +259,7 @@ class TestStreams:
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert busy.admission.held == 0
+        busy.let_in()
         assert repr(busy).endswith("0 chunks wait>")
 
     async def test_a_chunk_larger_than_the_queue_is_let_in(self):
@@ -264,7 +276,7 @@ class TestStreams:
     def test_nothing_is_given_back_twice(self):
         busy = room()
         held: Held = busy.take(question(), 60, NEVER)
-        held.give_back(20)
+        held.answered(20)
         held.release()
         held.release()
         assert busy.admission.held == 0

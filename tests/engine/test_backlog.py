@@ -47,7 +47,7 @@ def test_batches_are_short_while_questions_come_and_full_otherwise():
 def test_a_forward_has_a_price_before_its_first_text():
     queue = backlog(launch=10)
     push(queue, 2, 2, 2, 2, 2)
-    assert take(queue, overhead=5) == [2, 2]
+    assert take(queue, overhead=1) == [2, 2, 2, 2]
 
 
 def test_a_text_larger_than_any_limit_goes_alone():

@@ -91,6 +91,7 @@ class Embedder:
             held.become(sum(costs), tokens)
             held.check_deadline(call.deadline)
             rows = await self._rows(call, plan, encoded.ids, costs)
+            held.answered(held.cost)
         finally:
             held.release()
         return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown)

@@ -183,7 +183,7 @@ class Flow:
         """Called in the event loop with the outcome of one batch."""
         answer = chunk.answer(outcome)
         self._ready.put_nowait(answer)
-        held.give_back(answer.cost)
+        held.answered(answer.cost)
 
     def _answer_errors(self, chunk: _Chunk, errors: Mapping[int, RequestError]) -> None:
         by_id = [(chunk.ids[i], error) for i, error in errors.items()]

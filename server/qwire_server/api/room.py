@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ class Room:
     def __init__(self, admission: Admission, quotas: Quotas) -> None:
         self.admission = admission
         self.quotas = quotas
-        self._line: deque[_Waiting] = deque()
+        self._line: list[_Waiting] = []
 
     def __repr__(self) -> str:
         return f"<Room {self.admission!r}, {len(self._line)} chunks wait>"
@@ -53,13 +52,11 @@ class Room:
             return self._hold(asker, cost)
         waiting = _Waiting(asker, cost, asyncio.get_running_loop().create_future())
         self._line.append(waiting)
-        self._let_in()
+        self.let_in()
         try:
             return await waiting.held
         except asyncio.CancelledError:
-            if waiting.held.cancelled():
-                self._line.remove(waiting)
-            else:
+            if not waiting.held.cancelled():
                 waiting.held.result().release()
             raise
 
@@ -76,22 +73,20 @@ class Room:
         finally:
             self.quotas.close_stream(client)
 
-    def change(self, asker: Asker, cost: int, works: int = 0) -> None:
-        """Hold so much more, or less."""
-        self.admission.hold(asker, cost, works)
-        if cost < 0 or works < 0:
-            self._let_in()
+    def let_in(self) -> None:
+        """First come, first served; one whose client has too much already holds up nobody else."""
+        waiting, self._line = self._line, []
+        for chunk in waiting:
+            if chunk.held.cancelled():
+                continue
+            if self.admission.has_room(chunk.asker):
+                chunk.held.set_result(self._hold(chunk.asker, chunk.cost))
+            else:
+                self._line.append(chunk)
 
     def _hold(self, asker: Asker, cost: int) -> Held:
-        self.admission.hold(asker, cost, works=1)
+        self.admission.begin(asker, cost, now=clock.now())
         return Held(self, asker, cost)
-
-    def _let_in(self) -> None:
-        """First come, first served; one whose client has too much already holds up nobody else."""
-        for waiting in [w for w in self._line if not w.held.done()]:
-            if self.admission.has_room(waiting.asker):
-                self._line.remove(waiting)
-                waiting.held.set_result(self._hold(waiting.asker, waiting.cost))
 
 
 @dataclass(slots=True, eq=False)
@@ -116,8 +111,9 @@ class Held:
         """Replace the estimate by what the true tokens cost, and charge them to the client."""
         self._room.quotas.charge(self._asker.client, tokens, clock.now())
         if self._open:
-            self._room.change(self._asker, cost - self.cost)
+            self._room.admission.change(self._asker, cost - self.cost)
             self.cost = cost
+            self._room.let_in()
 
     def check_deadline(self, deadline: float) -> None:
         """Refuse what cannot be answered in time.
@@ -130,15 +126,18 @@ class Held:
         """
         self._room.admission.check_deadline(self._asker, now=clock.now(), deadline=deadline * 1e6)
 
-    def give_back(self, cost: int) -> None:
-        """A part was answered."""
-        part = min(cost, self.cost)
-        self.cost -= part
-        self._room.change(self._asker, -part)
+    def answered(self, cost: int) -> None:
+        """A part was computed."""
+        if self._open:
+            part = min(cost, self.cost)
+            self.cost -= part
+            self._room.admission.answered(self._asker, part, now=clock.now())
+            self._room.let_in()
 
     def release(self) -> None:
         """All was answered, or nobody waits for it any more."""
         if self._open:
             self._open = False
-            cost, self.cost = self.cost, 0
-            self._room.change(self._asker, -cost, works=-1)
+            self._room.admission.end(self._asker, self.cost)
+            self.cost = 0
+            self._room.let_in()

@@ -23,14 +23,30 @@ if TYPE_CHECKING:
 _BULK_PART = 0.75  # what is above it only questions may hold
 _MIN_WAIT = 50_000  # microseconds
 _MAX_WAIT = 30_000_000
+_MEASURED = 1_000_000  # microseconds after which a client's own rate is worth something
+_LATELY = 4_000_000  # after so many, what was measured counts half
 
 
 @dataclass(slots=True)
 class Load:
-    """What one client holds in one class."""
+    """What one client holds in one class, and what it was given since some moment."""
 
     cost: int = 0
     works: int = 0
+    answered: int = 0
+    since: int = 0
+
+    def answer(self, cost: int, now: int) -> None:
+        """So much was computed."""
+        self.answered += cost
+        if now - self.since > _LATELY:
+            self.since += (now - self.since) // 2
+            self.answered -= self.answered // 2
+
+    def wait(self, own: int, now: int) -> int:
+        """Microseconds until so much is answered, at the rate of late; 0 if there is none yet."""
+        elapsed = now - self.since
+        return own * elapsed // self.answered if elapsed >= _MEASURED and self.answered else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +101,9 @@ class Admission:
                 retry_after=wait / 1e6,
             )
         # Its own cost is a guess from bytes as yet, so only what waits before it counts.
-        wait = self._until_answered(asker, cost, deadline - now) - cost
+        wait = self._until_answered(asker, cost, now, deadline - now) - cost
         self._check(wait, now, deadline, others=self._works)
-        self.hold(asker, cost, works=1)
+        self.begin(asker, cost, now=now)
 
     def check_deadline(self, asker: Asker, *, now: int, deadline: float) -> None:
         """Refuse a request that is held, once its true cost is known.
@@ -95,20 +111,37 @@ class Admission:
         Raises:
             DeadlineExceeded: it cannot be answered in time.
         """
-        wait = self._until_answered(asker, 0, deadline - now)
+        wait = self._until_answered(asker, 0, now, deadline - now)
         self._check(wait, now, deadline, others=self._works - 1)
 
-    def hold(self, asker: Asker, cost: int, works: int = 0) -> None:
-        """Hold so much more, whatever the bound; negative to give some back."""
+    def begin(self, asker: Asker, cost: int, *, now: int) -> None:
+        """Hold so much for one more work, whatever the bound."""
         loads = self._loads[asker.request_class]
-        load = loads.setdefault(asker.client, Load())
+        load = loads.setdefault(asker.client, Load(since=now))
+        load.works += 1
+        self._works += 1
+        self.change(asker, cost)
+
+    def change(self, asker: Asker, cost: int) -> None:
+        """Hold so much more for a work that began; negative gives back."""
+        load = self._loads[asker.request_class][asker.client]
         load.cost += cost
-        load.works += works
         self._class_held[asker.request_class] += cost
         self.held += cost
-        self._works += works
         assert load.cost >= 0, "more given back than was held: this is a bug"
-        assert load.works >= 0, "more works ended than began: this is a bug"
+
+    def answered(self, asker: Asker, cost: int, *, now: int) -> None:
+        """Give back what was computed, and remember how fast this client is served."""
+        self.change(asker, -cost)
+        self._loads[asker.request_class][asker.client].answer(cost, now)
+
+    def end(self, asker: Asker, cost: int) -> None:
+        """A work is over; give back what it still held."""
+        self.change(asker, -cost)
+        loads = self._loads[asker.request_class]
+        load = loads[asker.client]
+        load.works -= 1
+        self._works -= 1
         if not load.works:
             assert not load.cost, "a work ended that still held something: this is a bug"
             del loads[asker.client]
@@ -156,23 +189,26 @@ class Admission:
                 f"this request takes {wait / 1e6:.3f} s: allow it more time, or send less at once"
             )
 
-    def _until_answered(self, asker: Asker, cost: int, enough: float) -> int:
+    def _until_answered(self, asker: Asker, cost: int, now: int, enough: float) -> int:
         """Microseconds until all that this client holds, and so much more, is answered.
 
-        Clients take turns, so each of the others goes first with no more than this one has.
+        Clients take turns, so each of the others goes first with no more than this one has. What
+        will yet come goes first too, if its client has less: that shows in the rate of late.
 
         Args:
             asker: the client and the class.
             cost: what comes on top.
+            now: microseconds.
             enough: an upper bound at most this is as good as the estimate.
         """
         before = 0
         if asker.request_class is RequestClass.BULK:
             before = self._class_held[RequestClass.INTERACTIVE]
-        most = before + self._class_held[asker.request_class] + cost
-        if most <= enough:
-            return most
         loads = self._loads[asker.request_class]
-        own = loads.get(asker.client, Load()).cost + cost
-        others = sum(min(load.cost, own) for name, load in loads.items() if name != asker.client)
-        return before + others + own
+        load = loads.get(asker.client, Load())
+        own = load.cost + cost
+        line = before + self._class_held[asker.request_class] + cost
+        if line > enough:
+            others = (min(other.cost, own) for other in loads.values() if other is not load)
+            line = before + sum(others) + own
+        return max(line, load.wait(own, now))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LATELY = 10_000_000  # microseconds after a question during which the next one is expected
 _UNBOUNDED = 2**62
+_OVERHEADS = 6  # a batch shorter than so many would waste more of the device than a sixth
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class BatchLimits:
 
     Attributes:
         tokens: what fits the device's memory and fills it.
-        launch: microseconds of device time while questions have come lately.
+        launch: microseconds of device time while questions have come lately; more where a forward's
+            fixed part is a large part of that.
         bulk_share: part of the device time kept for bulk while both classes wait, 0 to 0.5.
     """
 
@@ -92,9 +94,11 @@ class Backlog:
         if work.request_class is RequestClass.INTERACTIVE:
             self._last_question = now
 
-    def launch_bound(self, now: int) -> int | None:
+    def launch_bound(self, now: int, overhead: int = 0) -> int | None:
         """Microseconds that one batch may take now; None if any that fits its tokens may run."""
-        return self._limits.launch if now - self._last_question <= LATELY else None
+        if now - self._last_question > LATELY:
+            return None
+        return max(self._limits.launch, _OVERHEADS * overhead)
 
     def take(self, now: int, overhead: int = 0) -> Taken:
         """Take the next batch: texts of one model, within the limits together.
@@ -108,7 +112,7 @@ class Backlog:
         """
         interactive = self._waiting[RequestClass.INTERACTIVE]
         bulk = self._waiting[RequestClass.BULK]
-        bound = self.launch_bound(now)
+        bound = self.launch_bound(now, overhead)
         batch = _Batch(self._limits.tokens, _UNBOUNDED if bound is None else bound - overhead, now)
         both = batch.next(interactive) and batch.next(bulk)
         spent = batch.fill(bulk, within=self._bulk_credit) if both else 0
