@@ -73,6 +73,14 @@ class TestBounds:
         assert admission.held == 750
         admit(admission, question("q"), 1)
 
+    def test_a_clients_own_bulk_does_not_lock_its_questions_out(self):
+        """One host that re-indexes and asks; its one chunk is more than the queue takes."""
+        admission = Admission(100)
+        admit(admission, job("a"), 10_000)
+        admit(admission, question("a"), 10)
+        with pytest.raises(Overloaded):
+            admit(admission, job("a"), 10)
+
     def test_a_request_larger_than_the_queue_is_let_in_when_there_is_room_at_all(self):
         admission = Admission(100)
         admit(admission, question(), 10)

@@ -3,8 +3,8 @@
 Pure bookkeeping for one thread, the front's. A text counts from the moment it is received: by an
 estimate from its bytes until it is tokenised, by its true tokens after.
 
-A client may hold as much as is still free. Alone it fills half the queue, two fill a third each,
-and however many are greedy, a newcomer finds room: the dynamic threshold of Choudhury and Hahne,
+A client may hold as much of a class as is still free. Alone it fills half the queue, two fill a
+third each, and however many are greedy, a newcomer finds room: the dynamic threshold of Choudhury and Hahne,
 "Dynamic queue length thresholds for shared-memory packet switches" (1998), with a factor of 1. What
 is let in may overshoot by itself, so no request is too large to ever be let in.
 """
@@ -158,13 +158,15 @@ class Admission:
 
     def _excess(self, asker: Asker) -> int:
         """Microseconds that must be answered before this client may add something; -1 if none."""
-        part = 1 if asker.request_class is RequestClass.INTERACTIVE else _BULK_PART
-        free = int(self.bound * part) - self.held
-        own = sum(
-            load.cost
-            for loads in self._loads.values()
-            if (load := loads.get(asker.client)) is not None
-        )
+        bulk_bound = int(self.bound * _BULK_PART)
+        if asker.request_class is RequestClass.BULK:
+            free = bulk_bound - self.held
+        else:
+            # One chunk may overshoot bulk's part by far on a slow device: questions keep theirs.
+            bulk = self._class_held[RequestClass.BULK]
+            free = self.bound - self.held + max(0, bulk - bulk_bound)
+        load = self._loads[asker.request_class].get(asker.client)
+        own = load.cost if load else 0
         if own < free or not self.held:
             return -1
         return max(-free, own - free)
