@@ -51,7 +51,7 @@ class Stats:
         texts_expired: deadline passed in the queue: answered, not computed.
         batch_fill: of the last batches that left work waiting, 0 to 1; 0 if there was none.
         busy_seconds: time the device spent on batches.
-        cost_scale: measured by estimated device time, lately.
+        cost_accuracy: measured by estimated device time, lately.
     """
 
     uptime_seconds: float
@@ -69,7 +69,7 @@ class Stats:
     batches: int
     batch_fill: float
     busy_seconds: float
-    cost_scale: float
+    cost_accuracy: float
 
 
 def read_stats(reply: pb.StatsResponse) -> Stats:
@@ -99,7 +99,7 @@ def read_stats(reply: pb.StatsResponse) -> Stats:
         batches=reply.batches,
         batch_fill=reply.batch_fill,
         busy_seconds=reply.busy_seconds,
-        cost_scale=reply.cost_scale,
+        cost_accuracy=reply.cost_accuracy,
     )
 
 

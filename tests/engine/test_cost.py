@@ -21,7 +21,7 @@ def device(fixed: float, per_token: float, per_square: float, runs: list[list[in
 
 @pytest.mark.parametrize(
     ("fixed", "per_token", "per_square"),
-    [(2000, 2.5, 0.0002), (5000, 220, 0.05), (0, 100, 0), (8000, 0.5, 0)],
+    [(2000, 2.5, 0.0002), (5000, 220, 0.05), (0, 100, 0), (8000, 2, 0)],
 )
 def test_the_three_figures_of_a_device_are_found(fixed: float, per_token: float, per_square: float):
     found = calibrate(device(fixed, per_token, per_square, []), longest=8192)
@@ -49,19 +49,43 @@ def test_attention_makes_a_long_text_dearer_than_its_tokens_in_short_ones():
     assert sum(cost.text(10) for _ in range(100)) == 1000
 
 
-def test_the_scale_follows_what_forwards_take():
+def estimate(cost: CostModel, lengths: list[int]) -> float:
+    return cost.forward() + sum(cost.text(n) for n in lengths)
+
+
+def test_estimates_follow_what_forwards_take():
     cost = CostModel(fixed=100, per_token=1)
-    for _ in range(60):
+    for _ in range(100):
         cost.learn([50, 50], 600)
-    assert cost.scale == pytest.approx(3, rel=0.01)
-    assert cost.text(100) == pytest.approx(300, rel=0.01)
-    assert cost.forward() == pytest.approx(300, rel=0.01)
+    assert estimate(cost, [50, 50]) == pytest.approx(600, rel=0.01)
+    for _ in range(100):
+        cost.learn([50, 50], 600)
+    assert cost.accuracy == pytest.approx(1, rel=0.01)
 
 
-def test_one_stalled_forward_moves_the_scale_only_a_little():
+def test_forwards_of_many_kinds_tell_the_figures_apart():
+    """Each began ten times too high or too low."""
+    true = device(2_000, 10, 0.02, [])
+    cost = CostModel(fixed=200, per_token=100, per_square=0.2)
+    kinds = [[16], [16] * 64, [512], [64] * 16, [1024, 16], [128] * 4]
+    for _ in range(300):
+        for lengths in kinds:
+            cost.learn(lengths, round(true(lengths) * 1e6))
+    for lengths in kinds:
+        assert estimate(cost, lengths) == pytest.approx(true(lengths) * 1e6, rel=0.05)
+
+
+def test_one_stalled_forward_moves_an_estimate_only_a_little():
     cost = CostModel(per_token=1)
     cost.learn([100], 100_000_000)
-    assert cost.scale < 1.5
+    assert cost.text(100) < 150
+
+
+def test_noise_does_not_make_a_long_text_absurdly_dear():
+    """The long forward was stalled each time it was measured."""
+    calm = device(2_000, 10, 0, [])
+    found = calibrate(lambda n: calm(n) * (50 if n == [4096] else 1), longest=4096)
+    assert estimate(found, [4096]) <= 20 * calm([4096]) * 1e6
 
 
 def test_tokens_are_estimated_from_bytes_at_a_ratio_that_is_learned():

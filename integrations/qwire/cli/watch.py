@@ -49,7 +49,7 @@ def lines(before: Stats, now: Stats) -> Iterator[str]:
     yield (
         f"queue {held:.2f} of {now.queue_seconds:g} s   {now.clients_active} clients   "
         f"batch fill {now.batch_fill:.0%}   {batches:,.1f} batches/s   "
-        f"measured/estimated {now.cost_scale:.2f}"
+        f"measured/estimated {now.cost_accuracy:.2f}"
     )
     yield ""
     yield f"{'class':<12} {'held s':>8} {'texts':>8} {'oldest s':>9}"

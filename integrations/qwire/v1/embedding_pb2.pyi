@@ -286,7 +286,7 @@ class StatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatsResponse(_message.Message):
-    __slots__ = ("uptime_seconds", "queue_seconds", "interactive", "bulk", "clients", "clients_active", "calls", "failures", "texts", "tokens", "bulk_tokens", "texts_expired", "batches", "batch_fill", "busy_seconds", "cost_scale")
+    __slots__ = ("uptime_seconds", "queue_seconds", "interactive", "bulk", "clients", "clients_active", "calls", "failures", "texts", "tokens", "bulk_tokens", "texts_expired", "batches", "batch_fill", "busy_seconds", "cost_accuracy")
     class CallsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -316,7 +316,7 @@ class StatsResponse(_message.Message):
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     BATCH_FILL_FIELD_NUMBER: _ClassVar[int]
     BUSY_SECONDS_FIELD_NUMBER: _ClassVar[int]
-    COST_SCALE_FIELD_NUMBER: _ClassVar[int]
+    COST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     uptime_seconds: float
     queue_seconds: float
     interactive: ClassStats
@@ -332,8 +332,8 @@ class StatsResponse(_message.Message):
     batches: int
     batch_fill: float
     busy_seconds: float
-    cost_scale: float
-    def __init__(self, uptime_seconds: _Optional[float] = ..., queue_seconds: _Optional[float] = ..., interactive: _Optional[_Union[ClassStats, _Mapping]] = ..., bulk: _Optional[_Union[ClassStats, _Mapping]] = ..., clients: _Optional[_Iterable[_Union[ClientStats, _Mapping]]] = ..., clients_active: _Optional[int] = ..., calls: _Optional[_Mapping[str, int]] = ..., failures: _Optional[_Mapping[str, int]] = ..., texts: _Optional[int] = ..., tokens: _Optional[int] = ..., bulk_tokens: _Optional[int] = ..., texts_expired: _Optional[int] = ..., batches: _Optional[int] = ..., batch_fill: _Optional[float] = ..., busy_seconds: _Optional[float] = ..., cost_scale: _Optional[float] = ...) -> None: ...
+    cost_accuracy: float
+    def __init__(self, uptime_seconds: _Optional[float] = ..., queue_seconds: _Optional[float] = ..., interactive: _Optional[_Union[ClassStats, _Mapping]] = ..., bulk: _Optional[_Union[ClassStats, _Mapping]] = ..., clients: _Optional[_Iterable[_Union[ClientStats, _Mapping]]] = ..., clients_active: _Optional[int] = ..., calls: _Optional[_Mapping[str, int]] = ..., failures: _Optional[_Mapping[str, int]] = ..., texts: _Optional[int] = ..., tokens: _Optional[int] = ..., bulk_tokens: _Optional[int] = ..., texts_expired: _Optional[int] = ..., batches: _Optional[int] = ..., batch_fill: _Optional[float] = ..., busy_seconds: _Optional[float] = ..., cost_accuracy: _Optional[float] = ...) -> None: ...
 
 class ClassStats(_message.Message):
     __slots__ = ("held_seconds", "texts_waiting", "oldest_seconds")

@@ -91,7 +91,7 @@ class Stats:
     classes: dict[RequestClass, ClassStats]
     clients: list[ClientStats]
     clients_active: int
-    cost_scale: float
+    cost_accuracy: float
 
 
 def look(counters: Counters, room: Room, waiting: list[Waiting], cost: CostModel) -> Stats:
@@ -117,5 +117,5 @@ def look(counters: Counters, room: Room, waiting: list[Waiting], cost: CostModel
         classes=classes,
         clients=most,
         clients_active=len({asker.client for asker in clients}),
-        cost_scale=cost.scale,
+        cost_accuracy=cost.accuracy,
     )

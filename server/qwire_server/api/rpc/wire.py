@@ -156,7 +156,7 @@ def stats_response(stats: Stats) -> pb.StatsResponse:
         batches=counters.batches,
         batch_fill=counters.batch_fill,
         busy_seconds=counters.busy_seconds,
-        cost_scale=stats.cost_scale,
+        cost_accuracy=stats.cost_accuracy,
     )
 
 

@@ -4,9 +4,9 @@ Pure bookkeeping for one thread, the front's. A text counts from the moment it i
 estimate from its bytes until it is tokenised, by its true tokens after.
 
 A client may hold as much of a class as is still free. Alone it fills half the queue, two fill a
-third each, and however many are greedy, a newcomer finds room: the dynamic threshold of Choudhury and Hahne,
-"Dynamic queue length thresholds for shared-memory packet switches" (1998), with a factor of 1. What
-is let in may overshoot by itself, so no request is too large to ever be let in.
+third each, and however many are greedy, a newcomer finds room: the dynamic threshold of Choudhury
+and Hahne, "Dynamic queue length thresholds for shared-memory packet switches" (1998), with a factor
+of 1. What is let in may overshoot by itself, so no request is too large to ever be let in.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What work costs: device time, in whole microseconds.
 
-    forward(lengths) = scale * (fixed + per_token * sum(n) + per_square * sum(n * n))
+    forward(lengths) = fixed + per_token * sum(n) + per_square * sum(n * n)
 
-The square is attention's part. The three figures are measured once, at warm-up; `scale` follows
-what batches really take from then on.
+The square is attention's part. The three figures are measured at warm-up, and each follows what
+batches take from then on.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MEMORY = 0.9  # weight of the past in `scale`: about ten batches
-_STEP = 4.0  # one stalled batch may not move the scale by more than this would
-_SCALE_RANGE = (0.05, 20.0)
+_STEP = 0.1  # of the way from estimate to measurement, at each forward
+_MOST_OFF = 4.0  # times: a forward further off than that was stalled by something else
+_MEMORY = 0.95  # weight of the past in `accuracy`: about twenty forwards
 _SHORT = 8
 _MIDDLE = 64
-_REPEATS = 3
+_ROUNDS = 5
 _ENOUGH_US = 250_000  # a measuring forward that takes longer is long enough
+_BUDGET_US = 1_000_000  # of all measuring forwards together, but for the first two rounds
+# Attention alone costs as much as all the rest at this many tokens or more. Counted in operations
+# that is at 6 times the hidden size of an encoder: at 2,304 for the smallest served here.
+_LEAST_CROSSING = 256
 
 
 @dataclass(slots=True)
@@ -31,64 +35,84 @@ class CostModel:
         fixed: microseconds of any forward, however small.
         per_token: microseconds.
         per_square: microseconds for each squared token of a text.
-        scale: measured by estimated time, followed while serving.
+        accuracy: measured by estimated time of late; 1 if the estimates are right.
     """
 
     fixed: float = 0.0
     per_token: float = 1.0
     per_square: float = 0.0
-    scale: float = 1.0
+    accuracy: float = 1.0
 
     def text(self, tokens: int) -> int:
         """Microseconds that a text of so many tokens adds to a forward; at least 1."""
-        square = self.per_square * tokens
-        return max(1, round(self.scale * tokens * (self.per_token + square)))
+        return max(1, round(tokens * (self.per_token + self.per_square * tokens)))
 
     def forward(self) -> int:
         """Microseconds of a forward before its first text."""
-        return round(self.scale * self.fixed)
+        return round(self.fixed)
 
     def learn(self, lengths: list[int], measured: int) -> None:
-        """A forward of these texts took so many microseconds."""
+        """A forward of these texts took so many microseconds.
+
+        Each figure moves by its share of the estimate, so that forwards of many kinds tell them
+        apart, and forwards of one kind move their sum.
+        """
         squares = sum(n * n for n in lengths)
-        expected = self.fixed + self.per_token * sum(lengths) + self.per_square * squares
-        ratio = measured / max(expected, 1.0)
-        ratio = min(max(ratio, self.scale / _STEP), self.scale * _STEP)
-        low, high = _SCALE_RANGE
-        self.scale = min(max(_MEMORY * self.scale + (1 - _MEMORY) * ratio, low), high)
+        parts = (self.fixed, self.per_token * sum(lengths), self.per_square * squares)
+        estimate = max(sum(parts), 1.0)
+        ratio = min(max(measured / estimate, 1 / _MOST_OFF), _MOST_OFF)
+        self.accuracy = _MEMORY * self.accuracy + (1 - _MEMORY) * ratio
+        shares = [part / estimate for part in parts]
+        step = _STEP * (ratio - 1) / max(sum(share * share for share in shares), 1e-9)
+        self.fixed *= 1 + step * shares[0]
+        self.per_token *= 1 + step * shares[1]
+        self.per_square *= 1 + step * shares[2]
 
 
 def calibrate(run: Callable[[list[int]], float], *, longest: int) -> CostModel:
     """Measure a model: a forward of one short text, of many, and of a long one of as many tokens.
+
+    They take turns, and the fastest of each counts: what else the machine does only adds.
 
     Args:
         run: runs texts of these lengths and returns seconds.
         longest: tokens of the longest forward to try; on a slow device the forwards stay shorter.
     """
     run([_SHORT])  # whatever the first forward sets up is not what forwards cost
-    short = _fastest(run, [_SHORT])
     tokens = min(_MIDDLE, longest)
-    long = _fastest(run, [tokens])
-    while tokens * 2 <= longest and long < _ENOUGH_US:
+    while tokens * 2 <= longest and run([tokens]) * 1e6 < _ENOUGH_US:
         tokens *= 2
-        long = _fastest(run, [tokens])
     count = max(1, tokens // _MIDDLE)
     length = tokens // count
-    many = _fastest(run, [length] * count)
-    # many and long differ in their squares only, short and many in tokens as well.
-    squares = tokens**2 - count * length**2
-    per_square = max(0.0, (long - many) / squares) if squares else 0.0
-    rest = many - short - per_square * (count * length**2 - _SHORT**2)
-    per_token = max(rest / max(1, count * length - _SHORT), many / (10 * tokens), 1e-3)
-    fixed = max(0.0, short - per_token * _SHORT - per_square * _SHORT**2)
-    return CostModel(fixed, per_token, per_square)
-
-
-def _fastest(run: Callable[[list[int]], float], lengths: list[int]) -> float:
-    """Microseconds of the fastest of a few runs; of one, if that is slow."""
-    best = run(lengths) * 1e6
-    for _ in range(_REPEATS - 1):
-        if best >= _ENOUGH_US:
+    shapes = {"short": [_SHORT], "many": [length] * count, "long": [count * length]}
+    best = dict.fromkeys(shapes, float("inf"))
+    spent = 0.0
+    for number in range(_ROUNDS):
+        for name, lengths in shapes.items():
+            took = run(lengths) * 1e6
+            best[name] = min(best[name], took)
+            spent += took
+        if number and spent > _BUDGET_US:
             break
-        best = min(best, run(lengths) * 1e6)
-    return best
+    return _solve(best["short"], best["many"], best["long"], count, length)
+
+
+def _solve(short: float, many: float, long: float, count: int, length: int) -> CostModel:
+    """Three forwards, three unknowns; noise may not make any of them absurd.
+
+    Args:
+        short: microseconds of one text of `_SHORT` tokens.
+        many: of `count` texts of `length` tokens.
+        long: of one text of as many tokens.
+        count: see `many`.
+        length: see `many`.
+    """
+    tokens = count * length
+    least = many / (10 * tokens)  # a forward that fills a device is not all overhead
+    squares = tokens * tokens - count * length * length
+    per_square = max(0.0, (long - many) / squares) if squares else 0.0
+    per_square = min(per_square, many / tokens / _LEAST_CROSSING)
+    rest = many - short - per_square * (count * length * length - _SHORT * _SHORT)
+    per_token = max(rest / max(1, tokens - _SHORT), least, 1e-3)
+    fixed = max(0.0, short - per_token * _SHORT - per_square * _SHORT * _SHORT)
+    return CostModel(fixed, per_token, per_square)
