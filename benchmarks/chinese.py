@@ -15,7 +15,9 @@ WORDS = {
     "p50 ms": "p50（ms）",
     "p95 ms": "p95（ms）",
     "one run": "只跑一次",
-    "bare packed forward, in process, tokenising included": "裸前向：进程内，打包计算，含分词",
+    "bare packed forward, in process, tokenising included": (
+        "裸前向：进程内打包（packed）计算，含分词"
+    ),
     "LangChain `embed_documents`": "LangChain `embed_documents`",
     "64 clients at once, one text a call": "64 个客户端并发，每次调用一条文本",
     "sentence-transformers, its default batch filled in arrival order": (
@@ -67,7 +69,7 @@ PATTERNS = {
         r"a text took (\S+) and (\S+) microseconds of their processors\."
     ): (
         r"跑这个长流期间，服务端内存增长 \1 MB，客户端增长 \2 MB；"
-        r"每条文本的 CPU 时间，服务端 \3 微秒，客户端 \4 微秒。"
+        r"每条文本耗费的 CPU 时间，服务端 \3 微秒，客户端 \4 微秒。"
     ),
     (
         r"(\S+), (.+), (\S+) cores, (\S+) torch threads on every side, waiting without spinning; "
@@ -80,10 +82,12 @@ PATTERNS = {
         r"Medians of at most (\S+) interleaved rounds; lengths log-normal, median (\S+), "
         r"sigma (\S+), clipped to (\S+) to (\S+) words, seed (\S+)\."
     ): (
-        r"最多 \1 轮交错运行，取中位数；文本长度服从对数正态分布，中位数 \2，"
+        r"取最多 \1 轮交错运行的中位数；文本长度服从对数正态分布，中位数 \2，"
         r"sigma \3，截断到 \4～\5 个词，随机种子 \6。"
     ),
-    r"Other processes took (\S+) of the machine meanwhile\.": r"其间其他进程占用了整机的 \1。",
+    r"Other processes took (\S+) of the machine meanwhile\.": (
+        r"测试期间，其他进程占用了整机的 \1。"
+    ),
 }
 
 
