@@ -1,5 +1,7 @@
 """The figures of a result as Markdown: `python -m benchmarks.table [--readme] results.json`.
 
+`--readme` prints the part that README.md shows, `--readme-zh` that of README.zh-CN.md.
+
 Pure: from the JSON alone, so that a README's table and a run's table are the same.
 """
 
@@ -9,6 +11,8 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks.chinese import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -184,5 +188,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    chosen = summary if "--readme" in sys.argv else markdown
-    print(chosen(json.loads(Path(sys.argv[-1]).read_text("utf-8"))), end="")
+    measured = json.loads(Path(sys.argv[-1]).read_text("utf-8"))
+    if "--readme-zh" in sys.argv:
+        print(translated(summary(measured)), end="")
+    else:
+        print(summary(measured) if "--readme" in sys.argv else markdown(measured), end="")

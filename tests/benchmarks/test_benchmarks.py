@@ -59,12 +59,15 @@ def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     assert f'"{socket.gethostname()}"' not in text
 
 
-def test_the_readme_shows_what_was_measured():
+@pytest.mark.parametrize(
+    ("name", "flag"), [("README.md", "--readme"), ("README.zh-CN.md", "--readme-zh")]
+)
+def test_the_readme_shows_what_was_measured(name: str, flag: str):
     """Its table is made from a result, never by hand."""
-    readme = (ROOT / "README.md").read_text("utf-8")
+    readme = (ROOT / name).read_text("utf-8")
     path = re.search(r"benchmarks/results/[\w.-]+\.json", readme)
     assert path
-    assert run("benchmarks.table", "--readme", path[0], timeout=10) in readme
+    assert run("benchmarks.table", flag, path[0], timeout=10) in readme
 
 
 @pytest.mark.slow

@@ -56,9 +56,12 @@ def test_namespace_packages_stay_open(built):
 def test_sdist_holds_no_tests_and_no_strays(built, distribution):
     """The sdist is what the wheel needs, the contract, and the readme beside the server."""
     own = {"PKG-INFO", "pyproject.toml", "README.md", "LICENSE", ".gitignore"}
+    if distribution.name == "qwire":
+        own.add("README.zh-CN.md")
     folders = {Path(package).parts[0] for package in distribution.packages} | {"proto"}
     tops = {name.partition("/")[0] for name in built.sdist_files}
     assert tops <= own | folders
+    assert own <= tops
     assert not [name for name in built.sdist_files if "tests/" in name or name.endswith(".pyc")]
 
 

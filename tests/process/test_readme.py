@@ -20,6 +20,7 @@ def test_a_snippet_runs(snippet: str, demo_server: str):
         assert len(embeddings.embed_query("a question")) == 384
 
 
-def test_every_link_leads_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text("utf-8")):
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_every_link_leads_somewhere(name: str):
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text("utf-8")):
         assert (ROOT / target).exists(), target
