@@ -69,6 +69,7 @@ def load_free(settings: Settings) -> LoadedModel:
             max_text_bytes=settings.max_text_bytes,
             max_message_bytes=MAX_MESSAGE_BYTES,
             batch_tokens=BATCH_TOKENS,
+            launch_ms=settings.launch_ms or 15,
             request_tokens=64 * BATCH_TOKENS,  # as `qwire_server.load` chooses
             stream_tokens=4 * BATCH_TOKENS,
         ),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("qwire.server")
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # decompressed; grpc refuses more
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
+# A CPU takes longer than 15 ms for one paragraph; so short, its batches would waste a quarter of it.
+_LAUNCH_MS = {"cuda": 15.0, "cpu": 100.0}
 _REQUEST_BATCHES = 64
 _STREAM_BATCHES = 4
 
@@ -124,5 +126,6 @@ def _limits(settings: Settings, device: torch.device, max_tokens: int) -> Limits
         max_message_bytes=MAX_MESSAGE_BYTES,
         batch_tokens=batch,
         request_tokens=request,
+        launch_ms=settings.launch_ms or _LAUNCH_MS[device.type],
         stream_tokens=settings.stream_tokens or _STREAM_BATCHES * batch,
     )

@@ -184,12 +184,12 @@ class Server:
     def _take_work(self, loaded: LoadedModel) -> None:
         loop = asyncio.get_running_loop()
         dispatcher = Dispatcher(loop)
-        settings = self._settings
+        settings, limits = self._settings, loaded.served.limits
         engine = Engine(
             loaded.runner,
             limits=BatchLimits(
-                tokens=loaded.served.limits.batch_tokens,
-                launch=round(settings.launch_ms * 1000),
+                tokens=limits.batch_tokens,
+                launch=round(limits.launch_ms * 1000),
                 bulk_share=settings.bulk_share,
             ),
             cost=loaded.cost,

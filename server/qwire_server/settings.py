@@ -114,11 +114,11 @@ class Settings(BaseSettings):
     stream_tokens: int | None = Field(
         None, gt=0, description="most tokens of one stream in flight; default: 4 batches"
     )
-    launch_ms: float = Field(
-        15,
+    launch_ms: float | None = Field(
+        None,
         gt=0,
-        description="most milliseconds of one batch while questions have come in the last 10 s; "
-        "otherwise batches are full",
+        description="most milliseconds of one batch while questions have come in the last 10 s, "
+        "otherwise batches are full; default: 15 on a GPU, 100 on a CPU",
     )
     bulk_share: float = Field(
         0.2, ge=0, le=0.5, description="device time kept for bulk while interactive work waits"

@@ -48,7 +48,8 @@ class Recorder:
 
 def fake_model(runner: FakeRunner, **limits: int) -> LoadedModel:
     """A fake model with a real tokenizer; its rows depend on the token ids only."""
-    sizes = {
+    sizes: dict[str, Any] = {
+        "launch_ms": 15.0,
         "max_texts": 100,
         "max_text_bytes": 4096,
         "max_message_bytes": MAX_MESSAGE_BYTES,

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request, and all of them together, may ask for."""
+    """What one request, one stream and one batch may have; `launch_ms` as in the settings."""
 
     max_texts: int
     max_text_bytes: int
     max_message_bytes: int
     batch_tokens: int
     request_tokens: int
+    launch_ms: float
     stream_tokens: int
 
 
