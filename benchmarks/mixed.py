@@ -1,14 +1,15 @@
 """A bulk stream beside people's questions, demo model: `python -m benchmarks.mixed`.
 
-Four situations take turns, each with a server of its own:
+Four situations take turns, round after round:
 
     alone     the stream, and nobody asks
-    fair      questions at a steady rate beside it, under the server's own policy and defaults
+    fifo      questions at a steady rate in the stream's own class and line: first come, first
+              served, as servers without classes do it
+    fair      the same questions under the server's own policy and defaults
     shorter   the same with --launch-ms 15, a GPU's default: emptier batches, earlier answers
-    fifo      the same questions in the stream's own class and line: first come, first served, as
-              servers without classes do it
 
-Reports what the stream keeps of its lone speed, and how long questions take.
+The first three have one server, the last another. Reports what the stream keeps of its lone speed,
+and how long questions take.
 """
 
 from __future__ import annotations
@@ -30,25 +31,32 @@ from benchmarks.sizes import SEED
 from qwire import Client
 
 _RESULTS = Path(__file__).resolve().parent / "results"
-_FLAGS = {"alone": [], "fair": [], "shorter": ["--launch-ms", "15"], "fifo": []}
-_CLASS = {"alone": None, "fair": "interactive", "shorter": "interactive", "fifo": "bulk"}
-_WARM_SECONDS = 3.0
+# In this order: `shorter`, at its own server, lets the first one forget that questions came.
+_CLASS = {"alone": None, "fifo": "bulk", "fair": "interactive", "shorter": "interactive"}
+_COMMAND = ["qwire_server", "--model", "demo", "--grpc-port", "0"]
+_WARM_SECONDS = 2.0
 
 
 def main() -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mixed", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=15, help="of each situation")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10, help="of each situation")
     parser.add_argument("--rate", type=float, default=2, help="questions a second")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for the result")
     chosen = parser.parse_args()
     process.settle(machine.cores(), spin=False)
     neighbours = machine.Neighbours()
-    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in _FLAGS}
-    for number in range(chosen.rounds):
-        for name in _FLAGS:
-            rounds[name].append(situation(name, chosen.seconds, chosen.rate, number))
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in _CLASS}
+    with (
+        process.ServerProcess(_COMMAND) as server,
+        process.ServerProcess([*_COMMAND, "--launch-ms", "15"]) as other,
+    ):
+        targets = {"shorter": other.target()}
+        for number in range(chosen.rounds):
+            for name in _CLASS:
+                target = targets.get(name) or server.target()
+                rounds[name].append(situation(name, target, chosen.seconds, chosen.rate, number))
     result = {
         "about": {
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -68,19 +76,16 @@ def main() -> None:
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def situation(name: str, seconds: float, rate: float, number: int) -> dict[str, Any]:
-    """One server, one stream, perhaps questions."""
-    flags = ["--model", "demo", "--grpc-port", "0", *_FLAGS[name]]
-    with process.ServerProcess(["qwire_server", *flags]) as server:
-        target = server.target()
-        stop = threading.Event()
-        streaming = threading.Thread(target=_stream, args=(target, stop))
-        streaming.start()
-        try:
-            return _watch(target, _CLASS[name], seconds, rate, random.Random(SEED + number))
-        finally:
-            stop.set()
-            streaming.join()
+def situation(name: str, target: str, seconds: float, rate: float, number: int) -> dict[str, Any]:
+    """One stream, perhaps questions."""
+    stop = threading.Event()
+    streaming = threading.Thread(target=_stream, args=(target, stop))
+    streaming.start()
+    try:
+        return _watch(target, _CLASS[name], seconds, rate, random.Random(SEED + number))
+    finally:
+        stop.set()
+        streaming.join()
 
 
 def _watch(
@@ -92,7 +97,7 @@ def _watch(
         def ask_for(duration: float) -> None:
             until = time.monotonic() + duration
             at = time.monotonic() + draw.expovariate(rate)
-            while at < until:
+            while max(at, time.monotonic()) < until:
                 time.sleep(max(0.0, at - time.monotonic()))
                 if asked_as is not None:
                     began = time.perf_counter()

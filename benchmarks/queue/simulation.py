@@ -164,4 +164,4 @@ def _policy(name: str, machine: Machine) -> Policy:
         return FirstCome(machine.batch_tokens, STREAM_BATCHES * machine.batch_tokens)
     if name == "permits":
         return Permits(machine.batch_tokens)
-    return Ours(BatchLimits(machine.batch_tokens), machine.believed())
+    return Ours(BatchLimits(machine.batch_tokens, machine.launch), machine.believed())

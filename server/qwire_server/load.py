@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("qwire.server")
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # decompressed; grpc refuses more
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
-# A CPU takes longer than 15 ms for one paragraph; so short, its batches would waste a quarter of it.
-_LAUNCH_MS = {"cuda": 15.0, "cpu": 100.0}
+# A CPU needs 15 ms for one paragraph, and batches of one paragraph waste more than half of it.
+_LAUNCH_MS = {"cuda": 15.0, "cpu": 200.0}
 _REQUEST_BATCHES = 64
 _STREAM_BATCHES = 4
 

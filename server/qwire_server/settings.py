@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         None,
         gt=0,
         description="most milliseconds of one batch while questions have come in the last 10 s, "
-        "otherwise batches are full; default: 15 on a GPU, 100 on a CPU",
+        "otherwise batches are full; default: 15 on a GPU, 200 on a CPU",
     )
     bulk_share: float = Field(
         0.2, ge=0, le=0.5, description="device time kept for bulk while interactive work waits"

@@ -47,7 +47,7 @@ def test_batches_are_short_while_questions_come_and_full_otherwise():
 def test_a_forward_has_a_price_before_its_first_text():
     queue = backlog(launch=10)
     push(queue, 2, 2, 2, 2, 2)
-    assert take(queue, overhead=1) == [2, 2, 2, 2]
+    assert take(queue, overhead=5) == [2, 2]
 
 
 def test_a_text_larger_than_any_limit_goes_alone():
@@ -64,9 +64,9 @@ def test_interactive_texts_go_before_bulk_texts_that_came_first():
     assert take(queue) == [10]
 
 
-def test_bulk_fills_what_interactive_leaves_over():
-    queue = backlog(launch=12, share=0.0)
-    push(queue, 4, 4, request_class=BULK)
+def test_bulk_fills_up_half_of_a_batch_that_questions_are_in():
+    queue = backlog(launch=22, share=0.0)
+    push(queue, 4, 4, 4, request_class=BULK)
     push(queue, 3)
     assert take(queue) == [3, 4, 4]
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 LATELY = 10_000_000  # microseconds after a question during which the next one is expected
 _UNBOUNDED = 2**62
-_OVERHEADS = 6  # a batch shorter than so many would waste more of the device than a sixth
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,7 @@ class BatchLimits:
 
     Attributes:
         tokens: what fits the device's memory and fills it.
-        launch: microseconds of device time while questions have come lately; more where a forward's
-            fixed part is a large part of that.
+        launch: microseconds of device time while questions have come lately.
         bulk_share: part of the device time kept for bulk while both classes wait, 0 to 0.5.
     """
 
@@ -67,8 +65,9 @@ class Backlog:
     """Texts that wait, by class and client.
 
     While both classes wait, bulk earns its share of each batch's cost, and what it has earned it
-    spends before interactive texts are taken; what a batch has left over is anybody's. So neither
-    class can starve the other, whatever the sizes of its texts.
+    spends before interactive texts are taken. What a batch has left over is anybody's; where
+    questions are in it, only up to its half. So neither class can starve the other, whatever the
+    sizes of its texts.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
@@ -94,11 +93,9 @@ class Backlog:
         if work.request_class is RequestClass.INTERACTIVE:
             self._last_question = now
 
-    def launch_bound(self, now: int, overhead: int = 0) -> int | None:
+    def launch_bound(self, now: int) -> int | None:
         """Microseconds that one batch may take now; None if any that fits its tokens may run."""
-        if now - self._last_question > LATELY:
-            return None
-        return max(self._limits.launch, _OVERHEADS * overhead)
+        return self._limits.launch if now - self._last_question <= LATELY else None
 
     def take(self, now: int, overhead: int = 0) -> Taken:
         """Take the next batch: texts of one model, within the limits together.
@@ -112,12 +109,14 @@ class Backlog:
         """
         interactive = self._waiting[RequestClass.INTERACTIVE]
         bulk = self._waiting[RequestClass.BULK]
-        bound = self.launch_bound(now, overhead)
+        bound = self.launch_bound(now)
         batch = _Batch(self._limits.tokens, _UNBOUNDED if bound is None else bound - overhead, now)
         both = batch.next(interactive) and batch.next(bulk)
         spent = batch.fill(bulk, within=self._bulk_credit) if both else 0
-        batch.fill(interactive)
-        spent += batch.fill(bulk)
+        asked = batch.fill(interactive)
+        # What fills up a question's batch the question waits for: half a batch at most.
+        room = self._limits.launch // 2 - batch.cost if asked else _UNBOUNDED
+        spent += batch.fill(bulk, within=room)
         earned = self._limits.bulk_share * batch.cost
         self._bulk_credit = max(0.0, self._bulk_credit + earned - spent) if both else 0.0
         more = batch.next(interactive) or batch.next(bulk)
