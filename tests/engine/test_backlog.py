@@ -68,7 +68,9 @@ def test_bulk_fills_up_half_of_a_batch_that_questions_are_in():
     queue = backlog(launch=22, share=0.0)
     push(queue, 4, 4, 4, request_class=BULK)
     push(queue, 3)
-    assert take(queue) == [3, 4, 4]
+    taken = queue.take(0)
+    assert [item.cost for item in taken.items] == [3, 4, 4]
+    assert taken.fill == 1.0, "of the half that it may have"
 
 
 def test_bulk_gets_its_share_while_interactive_work_never_ends():

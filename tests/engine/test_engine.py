@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qwire_server.engine.engine import Engine
-from qwire_server.engine.observer import BatchRecord, RequestRecord
+from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
 from qwire_server.engine.queue.backlog import BatchLimits
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.work import Outcome, RequestClass, RowForm, Work
@@ -27,9 +27,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.batches: list[BatchRecord] = []
+        self.queues: list[QueueRecord] = []
 
     def batch(self, record: BatchRecord) -> None:
         self.batches.append(record)
+
+    def queue(self, record: QueueRecord) -> None:
+        self.queues.append(record)
 
     def request(self, record: RequestRecord) -> None:
         raise AssertionError("the engine knows no requests")
@@ -288,6 +292,19 @@ def test_a_batch_record_says_what_ran(bench: Bench):
     assert (record.texts, record.tokens, record.bulk_tokens, record.fill) == (2, 3, 2, None)
     assert record.compute_seconds > 0
     assert record.waited_seconds > 0
+
+
+def test_once_a_second_a_record_tells_what_waits_by_class_and_client(bench: Bench):
+    bench.hold()
+    bench.engine._looked = 0
+    bench.submit([1, 2], [3], client="a", request_class=RequestClass.BULK)
+    bench.submit([4] * 99, client="b")
+    bench.release()
+    bench.answers(4)
+    (_, record) = bench.observer.queues
+    (waiting,) = record.waiting
+    assert (waiting.client, waiting.texts, waiting.cost) == ("a", 2, 3)
+    assert waiting.since <= record.at
 
 
 def test_entries_are_forgotten_once_answered(bench: Bench):

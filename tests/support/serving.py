@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.engine.observer import BatchRecord, RequestRecord
+    from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
 
 MAX_TOKENS = 128
 FAKE_ID = "Acme/Fake-Embedding-0.1B"
@@ -37,10 +37,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self.batches: list[BatchRecord] = []
+        self.queues: list[QueueRecord] = []
         self.requests: list[RequestRecord] = []
 
     def batch(self, record: BatchRecord) -> None:
         self.batches.append(record)
+
+    def queue(self, record: QueueRecord) -> None:
+        self.queues.append(record)
 
     def request(self, record: RequestRecord) -> None:
         self.requests.append(record)

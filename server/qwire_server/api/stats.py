@@ -13,7 +13,7 @@ from qwire_server.engine.work import RequestClass
 
 if TYPE_CHECKING:
     from qwire_server.api.room import Room
-    from qwire_server.engine.observer import BatchRecord, RequestRecord
+    from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
     from qwire_server.engine.queue.backlog import Waiting
     from qwire_server.engine.queue.cost import CostModel
 
@@ -54,6 +54,9 @@ class Counters:
         if record.fill is not None:
             past = self.batch_fill or record.fill
             self.batch_fill = _FILL_MEMORY * past + (1 - _FILL_MEMORY) * record.fill
+
+    def queue(self, record: QueueRecord) -> None:
+        """Nothing to count: `look` asks for itself."""
 
     def request(self, record: RequestRecord) -> None:
         """Count one call."""

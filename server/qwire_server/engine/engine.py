@@ -14,7 +14,7 @@ import numpy as np
 
 from qwire_server.engine import clock
 from qwire_server.engine.batch import run_batch
-from qwire_server.engine.observer import BatchRecord
+from qwire_server.engine.observer import BatchRecord, QueueRecord
 from qwire_server.engine.queue.backlog import Backlog
 from qwire_server.engine.queue.item import Entry, Item
 from qwire_server.engine.work import Failure, Outcome, RequestClass
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qwire_server.engine.work import TokenIds, Work
 
 _LOG = logging.getLogger("qwire.server")
+_LOOK_EVERY = 1_000_000  # microseconds between two records of the queue
 
 
 class Engine:
@@ -40,7 +41,7 @@ class Engine:
         limits: of a batch.
         cost: of the model; learns from each batch.
         deliver: given the outcomes of one batch, once per batch, by the worker thread.
-        observer: given one record per batch.
+        observer: given one record per batch, and one of the queue each second with a batch.
         on_fatal: called once, by the worker thread, when it can work no more.
     """
 
@@ -59,6 +60,7 @@ class Engine:
         self._deliver = deliver
         self._observer = observer
         self._on_fatal = on_fatal
+        self._looked = 0  # the worker thread's own
         # Mutable, guarded by _changed: the backlog, the entries by key, the two flags.
         self._changed = threading.Condition()
         self._backlog = Backlog(limits)
@@ -154,6 +156,9 @@ class Engine:
     def _run(self, taken: Taken) -> list[Outcome]:
         """Run a batch; every item of it is in one outcome."""
         items, began = taken.items, clock.now()
+        if began - self._looked >= _LOOK_EVERY:
+            self._looked = began
+            self._observer.queue(QueueRecord(began, self.waiting()))
         done = run_batch(self._runner, items)
         took = clock.now() - began
         estimated = self._cost.forward() + sum(item.cost for item in items)

@@ -1,10 +1,13 @@
-"""One record for each batch and one for each request, on which logs, and later metrics, hang."""
+"""Records of batches, of the queue and of requests, on which logs, and later metrics, hang."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from qwire_server.engine.queue.backlog import Waiting
 
 _LOG = logging.getLogger("qwire.server")
 
@@ -35,6 +38,14 @@ class BatchRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueRecord:
+    """What waits at `at` microseconds, by class and client; while there is work, once a second."""
+
+    at: int
+    waiting: list[Waiting]
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRecord:
     """One call, from its arrival to its answer; a stream is one call.
 
@@ -61,6 +72,9 @@ class Observer(Protocol):
     def batch(self, record: BatchRecord) -> None:
         """Called by the worker thread."""
 
+    def queue(self, record: QueueRecord) -> None:
+        """Called by the worker thread."""
+
     def request(self, record: RequestRecord) -> None:
         """Called by the event loop."""
 
@@ -76,6 +90,11 @@ class Observers:
         for observer in self._observers:
             observer.batch(record)
 
+    def queue(self, record: QueueRecord) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.queue(record)
+
     def request(self, record: RequestRecord) -> None:
         """Tell all of them."""
         for observer in self._observers:
@@ -89,6 +108,11 @@ class LogObserver:
         """Log one batch."""
         if _LOG.isEnabledFor(logging.DEBUG):
             _LOG.debug("batch", extra={"record": asdict(record)})
+
+    def queue(self, record: QueueRecord) -> None:
+        """Log what waits."""
+        if record.waiting and _LOG.isEnabledFor(logging.DEBUG):
+            _LOG.debug("queue", extra={"record": asdict(record)})
 
     def request(self, record: RequestRecord) -> None:
         """Log one request."""

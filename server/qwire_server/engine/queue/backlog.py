@@ -114,9 +114,10 @@ class Backlog:
         both = batch.next(interactive) and batch.next(bulk)
         spent = batch.fill(bulk, within=self._bulk_credit) if both else 0
         asked = batch.fill(interactive)
-        # What fills up a question's batch the question waits for: half a batch at most.
-        room = self._limits.launch // 2 - batch.cost if asked else _UNBOUNDED
-        spent += batch.fill(bulk, within=room)
+        if asked and bound is not None and not batch.next(interactive):
+            # What fills up a question's batch the question waits for: half a batch at most.
+            batch.shorten(bound // 2)
+        spent += batch.fill(bulk)
         earned = self._limits.bulk_share * batch.cost
         self._bulk_credit = max(0.0, self._bulk_credit + earned - spent) if both else 0.0
         more = batch.next(interactive) or batch.next(bulk)
@@ -147,6 +148,12 @@ class _Batch:
         self._now = now
         self._tokens = self._tokens_left = tokens
         self._cost = self._cost_left = max(1, cost)
+
+    def shorten(self, cost: int) -> None:
+        """Take no more than this cost from now on, or than was taken already."""
+        taken = self.cost
+        self._cost = max(cost, taken, 1)
+        self._cost_left = self._cost - taken
 
     @property
     def cost(self) -> int:
