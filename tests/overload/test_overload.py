@@ -86,8 +86,10 @@ async def test_twenty_people_get_answers_while_one_stream_is_greedy():
         assert after.bulk_tokens > before, "the stream was starved"
 
 
-async def overload(target: str, clients: int, seconds: float) -> tuple[Seen, float, float]:
+async def overload(target: str, clients: int) -> tuple[Seen, float, float]:
     """Three times what the server can do, from clients that are all alike.
+
+    It lasts until there are twenty answers for each of them.
 
     Returns:
         What they saw; answers a second as a part of what the server does when it never waits; most
@@ -101,13 +103,14 @@ async def overload(target: str, clients: int, seconds: float) -> tuple[Seen, flo
         await asyncio.gather(*(caller.ask() for caller in made))  # connect
         seen.clear()
         before, began = await made[0].stats(), time.monotonic()
-        until = began + seconds
-        load = asyncio.gather(*(c.ask_at_random(per_client, until, draw) for c in made))
-        while time.monotonic() < until:
+        stop = asyncio.Event()
+        load = asyncio.gather(*(c.ask_at_random(per_client, stop, draw) for c in made))
+        while sum(seen.accepted.values()) < 20 * clients and not load.done():
             await asyncio.sleep(0.1)
             held = max(held, (await made[0].stats()).interactive.held_seconds)
         answers = sum(seen.accepted.values())
         after, took = await made[0].stats(), time.monotonic() - began
+        stop.set()
         await load
     capacity = (after.texts - before.texts) / (after.busy_seconds - before.busy_seconds)
     return seen, answers / took / capacity, held
@@ -116,7 +119,7 @@ async def overload(target: str, clients: int, seconds: float) -> tuple[Seen, flo
 @pytest.mark.timeout(180)
 async def test_a_hundred_clients_at_three_times_the_capacity_share_it_and_lose_nothing():
     with slow_server(queue_seconds=QUEUE_SECONDS) as slow:
-        seen, goodput, held = await overload(slow.target, clients=100, seconds=23)
+        seen, goodput, held = await overload(slow.target, clients=100)
     judge(seen, goodput, held, clients=100)
 
 
@@ -128,7 +131,7 @@ async def test_a_thousand_clients_at_three_times_the_capacity_share_it_and_lose_
     try:
         with slow_server(queue_seconds=5 * QUEUE_SECONDS) as slow:
             early = slow.memory()
-            seen, goodput, held = await overload(slow.target, clients=1000, seconds=230)
+            seen, goodput, held = await overload(slow.target, clients=1000)
             grown = slow.memory() - early
         judge(seen, goodput, held, clients=1000, queue_seconds=5 * QUEUE_SECONDS)
         assert grown < 200e6
@@ -150,7 +153,6 @@ def judge(
     assert set(seen.refused) == {"OVERLOADED"}, "a call ended without the server's word"
     assert min(seen.hints) >= 0.05
     assert len(counts) == clients
-    assert sum(counts) >= 20 * clients, "too few answers to judge fairness by"
     assert fairness >= 0.95
     assert goodput >= 0.9
     assert held <= queue_seconds + 0.1

@@ -74,11 +74,13 @@ class Caller:
             self._seen.accepted[self._name] += 1
             self._seen.seconds.append(time.monotonic() - began)
 
-    async def ask_at_random(self, per_second: float, until: float, draw: random.Random) -> None:
+    async def ask_at_random(
+        self, per_second: float, stop: asyncio.Event, draw: random.Random
+    ) -> None:
         """Calls that come whether or not those before them were answered (a Poisson process)."""
         calls: set[asyncio.Task[None]] = set()
         at = time.monotonic() + draw.expovariate(per_second)
-        while at < until:
+        while not stop.is_set():
             await asyncio.sleep(max(0.0, at - time.monotonic()))
             task = asyncio.create_task(self.ask())
             calls.add(task)
