@@ -84,7 +84,9 @@ def calibrate(run: Callable[[list[int]], float], *, longest: int) -> CostModel:
         tokens *= 2
     count = max(1, tokens // _MIDDLE)
     length = tokens // count
-    shapes = {"short": [_SHORT], "many": [length] * count, "long": [count * length]}
+    shapes = {"short": [_SHORT], "many": [length] * count}
+    if count > 1:
+        shapes["long"] = [count * length]
     best = dict.fromkeys(shapes, float("inf"))
     spent = 0.0
     for number in range(_ROUNDS):
@@ -94,7 +96,7 @@ def calibrate(run: Callable[[list[int]], float], *, longest: int) -> CostModel:
             spent += took
         if number and spent > _BUDGET_US:
             break
-    return _solve(best["short"], best["many"], best["long"], count, length)
+    return _solve(best["short"], best["many"], best.get("long", best["many"]), count, length)
 
 
 def _solve(short: float, many: float, long: float, count: int, length: int) -> CostModel:
