@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import numpy as np
@@ -32,8 +32,8 @@ class Recorder:
     def batch(self, record: BatchRecord) -> None:
         self.batches.append(record)
 
-    def queue(self, record: QueueRecord) -> None:
-        self.queues.append(record)
+    def queue(self, look: Callable[[], QueueRecord]) -> None:
+        self.queues.append(look())
 
     def request(self, record: RequestRecord) -> None:
         raise AssertionError("the engine knows no requests")

@@ -43,8 +43,8 @@ class Recorder:
     def batch(self, record: BatchRecord) -> None:
         self.batches.append(record)
 
-    def queue(self, record: QueueRecord) -> None:
-        self.queues.append(record)
+    def queue(self, look: Callable[[], QueueRecord]) -> None:
+        self.queues.append(look())
 
     def request(self, record: RequestRecord) -> None:
         self.requests.append(record)

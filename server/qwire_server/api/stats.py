@@ -12,6 +12,8 @@ from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.work import RequestClass
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwire_server.api.room import Room
     from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
     from qwire_server.engine.queue.backlog import Waiting
@@ -55,7 +57,7 @@ class Counters:
             past = self.batch_fill or record.fill
             self.batch_fill = _FILL_MEMORY * past + (1 - _FILL_MEMORY) * record.fill
 
-    def queue(self, record: QueueRecord) -> None:
+    def queue(self, look: Callable[[], QueueRecord]) -> None:
         """Nothing to count: `look` asks for itself."""
 
     def request(self, record: RequestRecord) -> None:

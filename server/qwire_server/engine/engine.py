@@ -158,7 +158,7 @@ class Engine:
         items, began = taken.items, clock.now()
         if began - self._looked >= _LOOK_EVERY:
             self._looked = began
-            self._observer.queue(QueueRecord(began, self.waiting()))
+            self._observer.queue(lambda: QueueRecord(began, self.waiting()))
         done = run_batch(self._runner, items)
         took = clock.now() - began
         estimated = self._cost.forward() + sum(item.cost for item in items)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwire_server.engine.queue.backlog import Waiting
 
 _LOG = logging.getLogger("qwire.server")
@@ -72,8 +74,8 @@ class Observer(Protocol):
     def batch(self, record: BatchRecord) -> None:
         """Called by the worker thread."""
 
-    def queue(self, record: QueueRecord) -> None:
-        """Called by the worker thread."""
+    def queue(self, look: Callable[[], QueueRecord]) -> None:
+        """Called by the worker thread; `look` takes time for each text that waits."""
 
     def request(self, record: RequestRecord) -> None:
         """Called by the event loop."""
@@ -90,10 +92,10 @@ class Observers:
         for observer in self._observers:
             observer.batch(record)
 
-    def queue(self, record: QueueRecord) -> None:
+    def queue(self, look: Callable[[], QueueRecord]) -> None:
         """Tell all of them."""
         for observer in self._observers:
-            observer.queue(record)
+            observer.queue(look)
 
     def request(self, record: RequestRecord) -> None:
         """Tell all of them."""
@@ -109,9 +111,9 @@ class LogObserver:
         if _LOG.isEnabledFor(logging.DEBUG):
             _LOG.debug("batch", extra={"record": asdict(record)})
 
-    def queue(self, record: QueueRecord) -> None:
+    def queue(self, look: Callable[[], QueueRecord]) -> None:
         """Log what waits."""
-        if record.waiting and _LOG.isEnabledFor(logging.DEBUG):
+        if _LOG.isEnabledFor(logging.DEBUG) and (record := look()).waiting:
             _LOG.debug("queue", extra={"record": asdict(record)})
 
     def request(self, record: RequestRecord) -> None:
