@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qwire_server.engine.queue.admission import Admission
 from qwire_server.engine.queue.backlog import Backlog, BatchLimits
 from qwire_server.engine.queue.item import Item
+from qwire_server.engine.queue.line import Line, Place
 from qwire_server.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Ours:
         self.admission = Admission(bound)
         self.backlog = Backlog(limits)
         self.cost = cost
-        self._line: list[tuple[Request, int]] = []
+        self._line: Line[Request] = Line(self.admission, lambda request: request.gone)
 
     def offer(self, request: Request, now: int) -> None:
         """As `Embedder.embed`: by bytes at the door, by tokens behind it."""
@@ -61,7 +62,7 @@ class Ours:
     def wait(self, request: Request, now: int) -> None:
         """As `Room.wait`."""
         estimate = sum([self.cost.text(n) for n in request.guess])
-        self._line.append((request, estimate))
+        self._line.join(Place(request.asker, estimate, request))
         self._let_in(now)
 
     def take(self, now: int) -> Taken:
@@ -100,20 +101,11 @@ class Ours:
         self.backlog.push([Item(request, i, n, c) for i, (n, c) in enumerate(sized)], now)
 
     def _let_in(self, now: int) -> None:
-        """As `Room._let_in`: first come, first served, but for those who hold too much."""
-        if not self._line:
-            return
-        waiting, self._line = self._line, []
-        let_in = []
-        for request, estimate in waiting:
-            if self.admission.has_room(request.asker):
-                self.admission.begin(request.asker, estimate, now=now)
-                let_in.append((request, estimate))
-            else:
-                self._line.append((request, estimate))
-        for request, estimate in let_in:
+        """As `Room.let_in`, then by tokens as `Flow._run`."""
+        for place in self._line.let_in(now):
+            request = place.ticket
             costs = [self.cost.text(n) for n in request.tokens]
             request.held = sum(costs)
-            self.admission.change(request.asker, request.held - estimate)
+            self.admission.change(request.asker, request.held - place.cost)
             self._push(request, costs, now)
             request.caller.let_in(request)

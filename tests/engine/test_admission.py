@@ -270,6 +270,18 @@ class TestStreams:
         busy.let_in()
         assert repr(busy).endswith("0 chunks wait>")
 
+    async def test_a_chunk_that_stopped_waiting_before_there_was_room_is_not_let_in(self):
+        busy = room()
+        held = busy.take(question("q"), 100, NEVER)
+        waiting = asyncio.create_task(busy.wait(job(), 50))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        held.release()  # before the task has seen that it was cancelled
+        assert busy.admission.held == 0
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert repr(busy).endswith("0 chunks wait>")
+
     async def test_a_chunk_larger_than_the_queue_is_let_in(self):
         await asyncio.wait_for(room().wait(job(), 300), 1)
 

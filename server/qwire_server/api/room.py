@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwire_server.engine import clock
+from qwire_server.engine.queue.line import Line, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Room:
     def __init__(self, admission: Admission, quotas: Quotas) -> None:
         self.admission = admission
         self.quotas = quotas
-        self._line: list[_Waiting] = []
+        self._line: Line[asyncio.Future[Held]] = Line(admission, asyncio.Future.cancelled)
 
     def __repr__(self) -> str:
         return f"<Room {self.admission!r}, {len(self._line)} chunks wait>"
@@ -48,16 +48,14 @@ class Room:
         """Hold as soon as the client's quota and the queue have room; never refuse."""
         while pause := self.quotas.wait(asker.client, clock.now()):  # noqa: ASYNC110  time earns it
             await asyncio.sleep(pause / 1e6)
-        if not self._line and self.admission.has_room(asker):
-            return self._hold(asker, cost)
-        waiting = _Waiting(asker, cost, asyncio.get_running_loop().create_future())
-        self._line.append(waiting)
+        held: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
+        self._line.join(Place(asker, cost, held))
         self.let_in()
         try:
-            return await waiting.held
+            return await held
         except asyncio.CancelledError:
-            if not waiting.held.cancelled():
-                waiting.held.result().release()
+            if not held.cancelled():
+                held.result().release()
             raise
 
     @contextmanager
@@ -74,28 +72,9 @@ class Room:
             self.quotas.close_stream(client)
 
     def let_in(self) -> None:
-        """First come, first served; one whose client has too much already holds up nobody else."""
-        waiting, self._line = self._line, []
-        for chunk in waiting:
-            if chunk.held.cancelled():
-                continue
-            if self.admission.has_room(chunk.asker):
-                chunk.held.set_result(self._hold(chunk.asker, chunk.cost))
-            else:
-                self._line.append(chunk)
-
-    def _hold(self, asker: Asker, cost: int) -> Held:
-        self.admission.begin(asker, cost, now=clock.now())
-        return Held(self, asker, cost)
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A chunk of a stream that waits for room."""
-
-    asker: Asker
-    cost: int
-    held: asyncio.Future[Held]
+        """Let those go on who have room now."""
+        for place in self._line.let_in(clock.now()):
+            place.ticket.set_result(Held(self, place.asker, place.cost))
 
 
 class Held:
