@@ -6,19 +6,17 @@ Prints the table; writes JSON, and a plot where matplotlib is installed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, plot, process, table, texts
+from benchmarks.save import RESULTS, save, stem
 from benchmarks.sizes import FULL, QUICK, Sizes
 
 PARTS = ("demo", "shaped", "free", "formats")
-_RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: a test, no figures")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
-    parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for the result")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     parser.add_argument(
         "--spin",
         action="store_true",
@@ -53,13 +51,8 @@ def measure(sizes: Sizes, parts: list[str]) -> dict[str, Any]:
 
 def write(result: dict[str, Any], folder: Path) -> None:
     """Write `<date>-<machine class>.json`, and `.png` beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
     about = result["about"]
-    minute = about["date"][:16].replace(":", "")
-    stem = f"{minute}-{about['machine']['class']}{'-quick' if about['quick'] else ''}"
-    path = folder / f"{stem}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    _say(f"wrote {path.name}")
+    path = save(result, folder, stem(about) + ("-quick" if about["quick"] else ""))
     if not plot.draw(result, path.with_suffix(".png")):
         _say('no plot: pip install "qwire[bench]"')
 
@@ -86,11 +79,8 @@ def _run(part: str, sizes: Sizes, result: dict[str, Any]) -> None:
 
 def _about(sizes: Sizes) -> dict[str, Any]:
     about = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **machine.about(),
         "quick": sizes is QUICK,
-        "machine": machine.machine(),
-        "versions": machine.versions(),
-        "commit": machine.commit(),
         "torch_threads": machine.cores(),
         "openmp_wait": os.environ.get("OMP_WAIT_POLICY", "default"),
         "rounds": sizes.rounds,

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(pages / 1e9),
         "system": f"{platform.system()} {platform.release()}",
         "load_average_at_start": round(os.getloadavg()[0], 2),
+    }
+
+
+def about() -> dict[str, Any]:
+    """When, where and with what a result is made."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
     }
 
 

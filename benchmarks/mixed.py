@@ -16,21 +16,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import random
 import statistics
 import threading
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, process, texts
 from benchmarks.rounds import digits, percentile, spread
+from benchmarks.save import RESULTS, save, stem
 from benchmarks.sizes import SEED
 from qwire import Client
 
-_RESULTS = Path(__file__).resolve().parent / "results"
 # In this order: `shorter`, at its own server, lets the first one forget that questions came.
 _CLASS = {"alone": None, "fifo": "bulk", "fair": "interactive", "shorter": "interactive"}
 _COMMAND = ["qwire_server", "--model", "demo", "--grpc-port", "0"]
@@ -43,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10, help="of each situation")
     parser.add_argument("--rate", type=float, default=2, help="questions a second")
-    parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for the result")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     chosen = parser.parse_args()
     process.settle(machine.cores(), spin=False)
     neighbours = machine.Neighbours()
@@ -59,21 +57,16 @@ def main() -> None:
                 rounds[name].append(situation(name, target, chosen.seconds, chosen.rate, number))
     result = {
         "about": {
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "machine": machine.machine() | {"used_by_others": neighbours.share()},
-            "versions": machine.versions(),
-            "commit": machine.commit(),
+            **machine.about(),
             "questions_per_second": chosen.rate,
             "seconds": chosen.seconds,
             "lengths": texts.DISTRIBUTION,
         },
         "situations": {name: summary(of_it, rounds["alone"]) for name, of_it in rounds.items()},
     }
+    result["about"]["machine"]["used_by_others"] = neighbours.share()
     print(table(result))
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    minute = result["about"]["date"][:16].replace(":", "")
-    path = chosen.out / f"{minute}-{result['about']['machine']['class']}-mixed.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    save(result, chosen.out, stem(result["about"]) + "-mixed")
 
 
 def situation(name: str, target: str, seconds: float, rate: float, number: int) -> dict[str, Any]:
@@ -106,17 +99,15 @@ def _watch(
                 at += draw.expovariate(rate)
             time.sleep(max(0.0, until - time.monotonic()))
 
+        (query_tokens,) = client.count_tokens([texts.QUERY], input_type="query").tokens
         ask_for(_WARM_SECONDS)
         taken.clear()
         before, began = client.stats(), time.perf_counter()
         ask_for(seconds)
         after, passed = client.stats(), time.perf_counter() - began
     asked = len(taken) if asked_as == "bulk" else 0  # counted as bulk by the server
-    bulk = after.bulk_tokens - before.bulk_tokens - asked * _QUERY_TOKENS
+    bulk = after.bulk_tokens - before.bulk_tokens - asked * int(query_tokens)
     return {"bulk_tokens_per_second": bulk / passed, "ms": taken, "batch_fill": after.batch_fill}
-
-
-_QUERY_TOKENS = 14  # of texts.QUERY with the demo model; a hundredth of what the stream has
 
 
 def _stream(target: str, stop: threading.Event) -> None:

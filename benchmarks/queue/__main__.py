@@ -6,10 +6,8 @@ Prints a table for each trace; writes JSON, and a plot where matplotlib is insta
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from benchmarks.queue.traces import (
     Reindex,
     Trace,
 )
+from benchmarks.save import RESULTS, save
 
 SEED = 20261
 TRACES: dict[str, Trace] = {
@@ -41,7 +40,6 @@ TRACES: dict[str, Trace] = {
     "dear": OnOff(),
     "deadlines": Deadlines(),
 }
-_RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def main() -> None:
@@ -49,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.queue", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=TRACES, default=list(TRACES), metavar="TRACE")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for the result")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     chosen = parser.parse_args()
     result = simulate(chosen.only, chosen.seed)
     print(report.markdown(result))
@@ -59,9 +57,7 @@ def main() -> None:
 def simulate(names: list[str], seed: int) -> dict[str, Any]:
     """Traces by name, one after the other, each under every policy."""
     result: dict[str, Any] = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": machine.commit(),
-        "machine": machine.machine(),
+        **machine.about(),
         "seed": seed,
         "policies": POLICIES,
         "traces": {},
@@ -81,10 +77,7 @@ def simulate(names: list[str], seed: int) -> dict[str, Any]:
 
 def write(result: dict[str, Any], folder: Path) -> None:
     """Write `<date>-queue-simulation.json`, and `.png` beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result['date'][:10]}-queue-simulation.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {path.name}", file=sys.stderr)
+    path = save(result, folder, f"{result['date'][:10]}-queue-simulation")
     if not plot.draw(result, path.with_suffix(".png")):
         print('no plot: pip install "qwire[bench]"', file=sys.stderr)
 
