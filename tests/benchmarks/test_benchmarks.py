@@ -70,6 +70,36 @@ def test_the_readme_shows_what_was_measured(name: str, flag: str):
     assert run("benchmarks.table", flag, path[0], timeout=10) in readme
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_shows_what_was_measured_of_the_queue(name: str):
+    readme = (ROOT / name).read_text("utf-8")
+    path = re.search(r"benchmarks/results/[\w.-]+-mixed\.json", readme)
+    assert path
+    found = json.loads((ROOT / path[0]).read_text("utf-8"))["situations"]
+    for situation in ("fifo", "fair", "shorter"):
+        kept, ms = found[situation]["bulk_kept"]["median"], found[situation]["ms"]
+        assert f"| {kept:.2f} | {ms['p50']:.0f} ms | {ms['p99']:.0f} ms |" in readme
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_shows_what_was_simulated(name: str):
+    readme = (ROOT / name).read_text("utf-8")
+    path = re.search(r"benchmarks/results/[\w.-]+-queue-simulation", readme)
+    assert path
+    traces = json.loads((ROOT / f"{path[0]}.json").read_text("utf-8"))["traces"]
+    ours, first = (
+        traces["reindex"]["runs"][policy]["waits"]["person"] for policy in ("ours", "first")
+    )
+    overload = traces["overload-1000"]["runs"]["ours"]
+    for figure in (
+        f"{ours['p50'] * 1000:.0f} ms",
+        f"{ours['p99'] * 1000:.0f} ms",
+        f"{first['p50']:.1f} ",
+        f"{100 * overload['goodput']:.0f} %",
+    ):
+        assert figure in readme
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_all_ways_give_the_same_vectors(tmp_path: Path):
