@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.sizes import SEED
 from benchmarks.tokenizer import QUERY_PROMPT, train
 from qwire_server import logs
-from qwire_server.api.served import Limits, Served
+from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint.layout import INSTRUCTION_TEMPLATE, Prompts
-from qwire_server.load import MAX_MESSAGE_BYTES, LoadedModel
+from qwire_server.load import LoadedModel
 from qwire_server.serve import Server
 from qwire_server.settings import load as load_settings
 from qwire_server.text.tokenizer import Tokenizer

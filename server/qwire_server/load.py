@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from qwire_server.api.served import Limits, Served
+from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import CostModel, calibrate
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # decompressed; grpc refuses more
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
 # A CPU needs 15 ms for one paragraph, and batches of one paragraph waste more than half of it.
 _LAUNCH_MS = {"cuda": 15.0, "cpu": 200.0}
@@ -72,6 +72,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.pooling import pool  # noqa: PLC0415
     from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
 
     device = devices.choose_device(settings.device)
@@ -81,7 +82,8 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     needed = weight_bytes(found.folder, dtype.itemsize)
     devices.check_memory(device, dtype_name, needed, settings.memory_limit)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
-    runner = PackedRunner(weights.load(found.folder, shape, device, dtype), shape.pooling)
+    model = weights.load(found.folder, shape, device, dtype)
+    runner = PackedRunner(model, partial(pool, pooling=shape.pooling))
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(

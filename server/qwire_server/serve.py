@@ -13,20 +13,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-
 from qwire._version import __version__
-from qwire.v1 import embedding_pb2 as pb
-from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire_server.api.dispatch import Dispatcher
 from qwire_server.api.embedder import Embedder
 from qwire_server.api.gate import Gate
 from qwire_server.api.room import Room
 from qwire_server.api.rpc.guard import Guard
-from qwire_server.api.rpc.health import HealthService
-from qwire_server.api.rpc.service import EmbeddingService
+from qwire_server.api.rpc.listener import listen
 from qwire_server.api.rpc.stream import ALIVE_SECONDS
 from qwire_server.api.stats import Counters
 from qwire_server.checkpoint.progress import Progress
@@ -35,12 +28,14 @@ from qwire_server.engine.observer import LogObserver, Observers
 from qwire_server.engine.queue.admission import Admission
 from qwire_server.engine.queue.backlog import BatchLimits
 from qwire_server.engine.queue.quota import Quota, Quotas
-from qwire_server.errors import StartError
-from qwire_server.load import MAX_MESSAGE_BYTES, load_model
+from qwire_server.engine.runner import Model
+from qwire_server.load import load_model
 from qwire_server.text.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import grpc
 
     from qwire_server.api.rpc.guard import Context
     from qwire_server.engine.observer import Observer
@@ -48,17 +43,6 @@ if TYPE_CHECKING:
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
-_GRPC_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # without it a second server binds the same port silently
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", -1),  # rows x dim, bounded by --max-texts
-    # The server decides how often it is pinged; a client that stops answering is cut in seconds.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-)
 
 
 class Server:
@@ -113,7 +97,10 @@ class Server:
             StartError: a port is taken, or the model cannot be served.
         """
         began = time.monotonic()
-        self._grpc = await self._bind()
+        guard = Guard(self._gate, self._observer, self._identify)
+        self._grpc, self.port = await listen(
+            self._settings.host, self._settings.grpc_port, self._gate, guard, self._alive_seconds
+        )
         _LOG.info("listening on %s:%d, not yet ready", self._settings.host, self.port)
         try:
             loaded = await asyncio.to_thread(self._load, self._settings)
@@ -160,39 +147,17 @@ class Server:
         if self._pool:
             await asyncio.to_thread(self._pool.close)
 
-    async def _bind(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=_GRPC_OPTIONS)
-        guard = Guard(self._gate, self._observer, self._identify)
-        service = EmbeddingService(self._gate, guard, self._alive_seconds)
-        pb_grpc.add_EmbeddingServicer_to_server(service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._gate), server)
-        names = [
-            s.full_name for p in (pb, health_pb2) for s in p.DESCRIPTOR.services_by_name.values()
-        ]
-        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
-        address = f"{self._settings.host}:{self._settings.grpc_port}"
-        try:
-            self.port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise StartError(
-                f"cannot listen on {address}: the port is taken or the address is not this "
-                "machine's; choose another with --grpc-port or --host (0 takes a free port)"
-            ) from error
-        await server.start()
-        return server
-
     def _take_work(self, loaded: LoadedModel) -> None:
         loop = asyncio.get_running_loop()
         dispatcher = Dispatcher(loop)
         settings, limits = self._settings, loaded.served.limits
         engine = Engine(
-            loaded.runner,
+            {loaded.served.model: Model(loaded.runner, loaded.cost)},
             limits=BatchLimits(
                 tokens=limits.batch_tokens,
                 launch=round(limits.launch_ms * 1000),
                 bulk_share=settings.bulk_share,
             ),
-            cost=loaded.cost,
             deliver=dispatcher.deliver,
             observer=self._observer,
             on_fatal=partial(_in_loop, loop, self._fail),

@@ -15,6 +15,7 @@ from qwire_server.engine.engine import Engine
 from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
 from qwire_server.engine.queue.backlog import BatchLimits
 from qwire_server.engine.queue.cost import CostModel
+from qwire_server.engine.runner import Model
 from qwire_server.engine.work import Outcome, RequestClass, RowForm, Work
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from support.runners import VOCAB_SIZE, FakeRunner, row
@@ -49,9 +50,8 @@ class Bench:
         self.fatal: queue.Queue[str] = queue.Queue()
         self._keys = count(1)
         self.engine = Engine(
-            self.runner,
+            {"m": Model(self.runner, CostModel())},
             limits=BatchLimits(tokens=batch_tokens),
-            cost=CostModel(),
             deliver=lambda outcomes: [self.outcomes.put(o) for o in outcomes] and None,
             observer=self.observer,
             on_fatal=self.fatal.put,

@@ -12,7 +12,8 @@ from qwire_server.errors import StartError
 from qwire_server.model import device as devices
 from qwire_server.model.attention import _varlen_kernel, attend_sdpa, attend_varlen
 from qwire_server.model.errors import DeviceLost, OutOfMemory
-from qwire_server.model.runner import _mapped_errors, choose_attention
+from qwire_server.model.forward import choose_attention
+from qwire_server.model.runner import _mapped_errors
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
-from qwire_server.api.served import Limits, Served
+from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint.layout import INSTRUCTION_TEMPLATE, Prompts
-from qwire_server.load import MAX_MESSAGE_BYTES, LoadedModel
+from qwire_server.load import LoadedModel
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
 from qwire_server.text.tokenizer import Tokenizer

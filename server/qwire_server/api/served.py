@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from qwire_server.checkpoint.layout import Prompts
     from qwire_server.text.tokenizer import Truncate
 
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # of a request, decompressed
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

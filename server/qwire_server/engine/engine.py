@@ -21,12 +21,11 @@ from qwire_server.engine.work import Failure, Outcome, RequestClass
 from qwire_server.model.errors import DeviceLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from qwire_server.engine.observer import Observer
     from qwire_server.engine.queue.backlog import BatchLimits, Taken, Waiting
-    from qwire_server.engine.queue.cost import CostModel
-    from qwire_server.engine.runner import Runner
+    from qwire_server.engine.runner import Model
     from qwire_server.engine.work import TokenIds, Work
 
 _LOG = logging.getLogger("qwire.server")
@@ -37,9 +36,8 @@ class Engine:
     """Holds accepted work until it is answered.
 
     Args:
-        runner: the model.
+        models: by the name that works ask for; they share the device.
         limits: of a batch.
-        cost: of the model; learns from each batch.
         deliver: given the outcomes of one batch, once per batch, by the worker thread.
         observer: given one record per batch, and one of the queue each second with a batch.
         on_fatal: called once, by the worker thread, when it can work no more.
@@ -47,16 +45,14 @@ class Engine:
 
     def __init__(
         self,
-        runner: Runner,
+        models: Mapping[str, Model],
         *,
         limits: BatchLimits,
-        cost: CostModel,
         deliver: Callable[[list[Outcome]], None],
         observer: Observer,
         on_fatal: Callable[[str], None],
     ) -> None:
-        self._runner = runner
-        self._cost = cost
+        self._models = models
         self._deliver = deliver
         self._observer = observer
         self._on_fatal = on_fatal
@@ -81,7 +77,7 @@ class Engine:
         """
         now = clock.now()
         entry = Entry(work, now)
-        refused = self._refused(work.token_ids)
+        refused = _refused(work.token_ids, self._models[work.model].runner.vocab_size)
         bad = {failure.index for failure in refused}
         sized = zip(work.token_ids, work.costs, strict=True)
         items = [Item(entry, i, len(t), c) for i, (t, c) in enumerate(sized) if i not in bad]
@@ -115,15 +111,9 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    def _refused(self, token_ids: list[TokenIds]) -> list[Failure]:
-        """Texts that the model must not see. One look at all of them; they are hardly ever bad."""
-        if all(map(len, token_ids)) and self._valid(np.concatenate(token_ids)):
-            return []
-        bad = (i for i, ids in enumerate(token_ids) if not len(ids) or not self._valid(ids))
-        return [_bad_id(i) for i in bad]
-
-    def _valid(self, ids: TokenIds) -> bool:
-        return int(ids.min()) >= 0 and int(ids.max()) < self._runner.vocab_size
+    def _overhead(self) -> int:
+        """Microseconds of the dearest model's forward before its first text."""
+        return max(model.cost.forward() for model in self._models.values())
 
     def _work(self) -> None:
         """The worker thread; its own death is an answer too."""
@@ -146,7 +136,7 @@ class Engine:
         """Block until something waits; None once closed and drained."""
         with self._changed:
             while True:
-                taken = self._backlog.take(clock.now(), self._cost.forward())
+                taken = self._backlog.take(clock.now(), self._overhead())
                 if taken.items or taken.expired:
                     return taken
                 if self._closed:
@@ -156,17 +146,19 @@ class Engine:
     def _run(self, taken: Taken) -> list[Outcome]:
         """Run a batch; every item of it is in one outcome."""
         items, began = taken.items, clock.now()
+        name = items[0].entry.work.model
+        model = self._models[name]
         if began - self._looked >= _LOOK_EVERY:
             self._looked = began
             self._observer.queue(lambda: QueueRecord(began, self.waiting()))
-        done = run_batch(self._runner, items)
+        done = run_batch(model.runner, items)
         took = clock.now() - began
-        estimated = self._cost.forward() + sum(item.cost for item in items)
+        estimated = model.cost.forward() + sum(item.cost for item in items)
         if not done.failed and not done.splits:
-            self._cost.learn([item.tokens for item in items], took)
+            model.cost.learn([item.tokens for item in items], took)
         self._observer.batch(
             BatchRecord(
-                model=items[0].entry.work.model,
+                model=name,
                 texts=len(items),
                 tokens=sum(item.tokens for item in items),
                 bulk_tokens=sum(item.tokens for item in items if _is_bulk(item)),
@@ -197,6 +189,18 @@ class Engine:
             self._entries.clear()
         self._deliver([_failed(item, "UNAVAILABLE", reason) for item in waiting])
         self._on_fatal(reason)
+
+
+def _refused(token_ids: list[TokenIds], vocab_size: int) -> list[Failure]:
+    """Texts that the model must not see. One look at all of them; they are hardly ever bad."""
+    if all(map(len, token_ids)) and _valid(np.concatenate(token_ids), vocab_size):
+        return []
+    bad = (i for i, ids in enumerate(token_ids) if not len(ids) or not _valid(ids, vocab_size))
+    return [_bad_id(i) for i in bad]
+
+
+def _valid(ids: TokenIds, vocab_size: int) -> bool:
+    return int(ids.min()) >= 0 and int(ids.max()) < vocab_size
 
 
 def _failed(item: Item, code: str, message: str) -> Outcome:

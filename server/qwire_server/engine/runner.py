@@ -1,7 +1,8 @@
-"""What the engine asks of a model: one method and one number."""
+"""What the engine asks of a model: one method, one number, and what its work costs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qwire_server.engine.queue.cost import CostModel
     from qwire_server.engine.work import TokenIds
 
 
@@ -28,3 +30,11 @@ class Runner(Protocol):
             DeviceLost: nothing will run any more.
             Exception: anything else is blamed on a text, which is found by running each alone.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that the engine runs; `cost` learns from each of its batches."""
+
+    runner: Runner
+    cost: CostModel

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from qwire_server.model.attention import attend_sdpa, attend_varlen
-from qwire_server.model.device import has_native_bf16
 from qwire_server.model.errors import DeviceLost, OutOfMemory
+from qwire_server.model.forward import Forward
 from qwire_server.model.packing import pack
-from qwire_server.model.pooling import pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,19 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
-    from qwire_server.checkpoint.layout import Pooling
-    from qwire_server.model.attention import Attend
-    from qwire_server.model.packing import Packed
+    from qwire_server.model.forward import Head
 
 
 class PackedRunner:
     """One model on one device. Not thread-safe: one worker thread owns it."""
 
-    def __init__(self, model: PreTrainedModel, pooling: Pooling) -> None:
+    def __init__(self, model: PreTrainedModel, head: Head) -> None:
         self._model = model
-        self._pooling = pooling
         self._device = model.device
-        self._attend = choose_attention(model.device, model.dtype)
+        self._forward = Forward(model, head)
 
     def __repr__(self) -> str:
         return f"<PackedRunner {type(self._model).__name__} {self._model.dtype} {self._device}>"
@@ -58,7 +53,7 @@ class PackedRunner:
         """
         with _mapped_errors(self._device), torch.inference_mode():
             packed = pack(token_ids, self._device)
-            pooled = pool(self._hidden(packed), packed.offsets, self._pooling).cpu().numpy()
+            pooled = self._forward(packed).cpu().numpy()
         rows = np.empty_like(pooled)
         rows[packed.order] = pooled
         return rows
@@ -76,25 +71,6 @@ class PackedRunner:
         began = time.perf_counter()
         self.run(texts)  # ends when its rows are back, so the device is done
         return time.perf_counter() - began
-
-    def _hidden(self, packed: Packed) -> torch.Tensor:
-        """Last hidden states, (T, dim)."""
-        output = self._model(
-            input_ids=packed.ids,
-            position_ids=packed.positions,
-            use_cache=False,
-            packed=packed,
-            attend=self._attend,
-        )
-        hidden: torch.Tensor = output.last_hidden_state[0]
-        return hidden
-
-
-def choose_attention(device: torch.device, dtype: torch.dtype) -> Attend:
-    """The packed kernel where it exists, SDPA elsewhere."""
-    if has_native_bf16(device) and dtype in {torch.bfloat16, torch.float16}:
-        return attend_varlen
-    return attend_sdpa
 
 
 @contextmanager

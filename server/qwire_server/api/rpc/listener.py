@@ -1,0 +1,60 @@
+"""The gRPC port: its options, its services, its address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from qwire.v1 import embedding_pb2 as pb
+from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from qwire_server.api.rpc.health import HealthService
+from qwire_server.api.rpc.service import EmbeddingService
+from qwire_server.api.served import MAX_MESSAGE_BYTES
+from qwire_server.errors import StartError
+
+if TYPE_CHECKING:
+    from qwire_server.api.gate import Gate
+    from qwire_server.api.rpc.guard import Guard
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # without it a second server binds the same port silently
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", -1),  # rows x dim, bounded by --max-texts
+    # The server decides how often it is pinged; a client that stops answering is cut in seconds.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+
+async def listen(
+    host: str, port: int, gate: Gate, guard: Guard, alive_seconds: float
+) -> tuple[grpc.aio.Server, int]:
+    """Bind, and answer from now on; calls are refused until the gate opens.
+
+    Returns:
+        The server, and the port that it listens on.
+
+    Raises:
+        StartError: the port is taken, or the address is not this machine's.
+    """
+    server = grpc.aio.server(options=_OPTIONS)
+    pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, alive_seconds), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthService(gate), server)
+    names = [s.full_name for p in (pb, health_pb2) for s in p.DESCRIPTOR.services_by_name.values()]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    address = f"{host}:{port}"
+    try:
+        bound = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise StartError(
+            f"cannot listen on {address}: the port is taken or the address is not this "
+            "machine's; choose another with --grpc-port or --host (0 takes a free port)"
+        ) from error
+    await server.start()
+    return server, bound
