@@ -72,6 +72,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.forward import make_forward  # noqa: PLC0415
     from qwire_server.model.pooling import pool  # noqa: PLC0415
     from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
 
@@ -83,7 +84,14 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     devices.check_memory(device, dtype_name, needed, settings.memory_limit)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model = weights.load(found.folder, shape, device, dtype)
-    runner = PackedRunner(model, partial(pool, pooling=shape.pooling))
+    forward = make_forward(
+        model,
+        partial(pool, pooling=shape.pooling),
+        compiled=settings.compile,
+        graphs=settings.cuda_graphs,
+        batch_tokens=limits.batch_tokens,
+    )
+    runner = PackedRunner(model, forward)
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(

@@ -10,7 +10,7 @@ import torch
 
 from qwire_server.errors import StartError
 from qwire_server.model import device as devices
-from qwire_server.model.attention import _varlen_kernel, attend_sdpa, attend_varlen
+from qwire_server.model.attention import varlen_kernel, attend_sdpa, attend_varlen
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from qwire_server.model.forward import choose_attention
 from qwire_server.model.runner import _mapped_errors
@@ -64,7 +64,7 @@ def test_bfloat16_goes_by_compute_capability(
 
 
 def test_the_packed_kernel_is_called_as_this_torch_wants_it():
-    kernel, extra = _varlen_kernel()
+    kernel, extra = varlen_kernel()
     inspect.signature(kernel).bind(*range(7), scale=0.1, window_size=(-1, 0), **extra)
 
 

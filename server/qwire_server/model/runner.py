@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from qwire_server.model.errors import DeviceLost, OutOfMemory
-from qwire_server.model.forward import Forward
 from qwire_server.model.packing import pack
 
 if TYPE_CHECKING:
@@ -22,16 +21,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
-    from qwire_server.model.forward import Head
+    from qwire_server.model.forward import PackedForward
 
 
 class PackedRunner:
     """One model on one device. Not thread-safe: one worker thread owns it."""
 
-    def __init__(self, model: PreTrainedModel, head: Head) -> None:
+    def __init__(self, model: PreTrainedModel, forward: PackedForward) -> None:
         self._model = model
         self._device = model.device
-        self._forward = Forward(model, head)
+        self._forward = forward
 
     def __repr__(self) -> str:
         return f"<PackedRunner {type(self._model).__name__} {self._model.dtype} {self._device}>"
