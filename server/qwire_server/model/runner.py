@@ -43,6 +43,11 @@ class PackedRunner:
         """Rows of the embedding table."""
         return int(self._model.config.vocab_size)
 
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether `launch` returns before the device is done."""
+        return bool(self._device.type == "cuda")
+
     def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
         """Start embedding sequences, none of them empty; on a CPU it has ended when this returns.
 
@@ -52,7 +57,7 @@ class PackedRunner:
             OutOfMemory: fewer sequences may fit.
             DeviceLost: the device's context is broken.
         """
-        if self._device.type == "cuda":
+        if self.runs_ahead:
             return OnStream(self._device, lambda: self._start(token_ids))
         return timed(lambda: self._run(token_ids))
 
