@@ -108,7 +108,7 @@ class _Buffer:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._memory = torch.empty(0, dtype=torch.uint8)
-        self._done = torch.cuda.Event() if device.type == "cuda" else None
+        self._done = torch.cuda.Event(blocking=True) if device.type == "cuda" else None
 
     def room(self, size: int) -> torch.Tensor:
         """`size` bytes of it, once no copy needs them any more."""
