@@ -54,7 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @contextmanager
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[str]:
     """Start `qwire serve`, yield its gRPC address, stop it with SIGTERM, insist on status 0."""
-    command = [sys.executable, *program, "--model", model, "--grpc-port", "0"]
+    fixed = ["--grpc-port", "0", "--dtype", "float32"]  # auto depends on the processor
+    command = [sys.executable, *program, "--model", model, *fixed]
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
     paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]
     env["PYTHONPATH"] = os.pathsep.join(paths)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from qwire_server.checkpoint import layout
+from qwire_server.checkpoint import layout, source
 from qwire_server.model import compiled, forward, weights
 from qwire_server.model.attention import attend_sdpa
 from qwire_server.model.buckets import BUCKETS, Bucket, Slots, choose
@@ -20,7 +20,6 @@ from qwire_server.model.graphed import GraphedForward
 from qwire_server.model.opaque import OpaqueForward, attend_packed
 from qwire_server.model.packing import Packed, pack
 from qwire_server.model.pooling import pool
-from qwire_server.checkpoint import source
 
 CPU = torch.device("cpu")
 VOCAB = 500

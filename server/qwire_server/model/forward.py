@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from qwire_server.model.attention import Attend
     from qwire_server.model.packing import Packed
 
-
     Compile = Literal["auto", "on", "off"]
     Graphs = Literal["auto", "off"]
 

@@ -69,10 +69,7 @@ class GraphedForward:
         self._held: dict[Bucket, tuple[Slots, Replay]] = {}
         # Largest first: the smaller ones find room in its memory.
         for bucket in sorted((b for b in buckets if b.tokens <= batch_tokens), reverse=True):
-            try:
-                self._held[bucket] = self._capture(Slots(bucket, device))
-            except torch.OutOfMemoryError as error:
-                _LOG.warning("no graph for %d tokens: %s", bucket.tokens, str(error).split(". ")[0])
+            self._capture(Slots(bucket, device))
         self._buckets = sorted(self._held)
 
     def __repr__(self) -> str:
@@ -105,11 +102,15 @@ class GraphedForward:
                 del self._held[bucket]
         self._buckets = sorted(self._held)
 
-    def _capture(self, slots: Slots) -> tuple[Slots, Replay]:
-        longest = slots.bucket.tokens
-        return slots, self._graphs.capture(
-            lambda: self._plain.rows(slots.ids, slots.positions, slots.offsets, longest)
-        )
+    def _capture(self, slots: Slots) -> None:
+        tensors = (slots.ids, slots.positions, slots.offsets)
+        tokens = slots.bucket.tokens
+        try:
+            replay = self._graphs.capture(partial(self._plain.rows, *tensors, tokens))
+        except torch.OutOfMemoryError as error:
+            _LOG.warning("no graph for %d tokens: %s", tokens, str(error).split(". ")[0])
+        else:
+            self._held[slots.bucket] = slots, replay
 
     def _replayed(self, bucket: Bucket, packed: Packed) -> torch.Tensor:
         slots, replay = self._held[bucket]

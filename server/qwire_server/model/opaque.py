@@ -60,7 +60,7 @@ class OpaqueForward:
 
 def layers(model: PreTrainedModel) -> torch.nn.ModuleList:
     """The repeated part of the model: decoder layers, or those of a BERT-like encoder."""
-    found = model.encoder.layer if hasattr(model, "encoder") else model.layers
+    found = model.get_submodule("encoder.layer" if hasattr(model, "encoder") else "layers")
     assert isinstance(found, torch.nn.ModuleList)
     return found
 
@@ -96,7 +96,7 @@ def _hook(
     schema="(Tensor query, Tensor key, Tensor value, Tensor offsets, SymInt max_length, "
     "bool causal, float? scale) -> Tensor",
 )
-def attend_packed(
+def attend_packed(  # noqa: PLR0917  an operator's arguments have no names
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
