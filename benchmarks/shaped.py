@@ -34,20 +34,30 @@ _SHAPE: dict[str, Any] = {
 def qwen3_shaped(folder: Path, layers: int) -> Path:
     """Write the model in the layout that `qwire serve` and sentence-transformers read."""
     tokenizer = train()
-    entries = tokenizer.get_vocab_size()
-    config = Qwen3Config(vocab_size=entries, num_hidden_layers=layers, **_SHAPE)
+    random_model(layers, tokenizer.get_vocab_size()).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for name, content in _layout().items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+    return folder
+
+
+def random_model(layers: int, entries: int, **options: Any) -> Qwen3Model:
+    """The model alone, on the CPU in fp32: `entries` in its table, weights drawn from N(0, 0.02).
+
+    Args:
+        layers: 28 are Qwen3-Embedding-0.6B.
+        entries: 151669 are.
+        options: of `Qwen3Config`.
+    """
+    config = Qwen3Config(vocab_size=entries, num_hidden_layers=layers, **_SHAPE, **options)
     torch.manual_seed(SEED)
     model = Qwen3Model(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:  # the norms keep their ones
                 parameter.normal_(0, 0.02)
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    for name, content in _layout().items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
-    return folder
+    return model
 
 
 def _layout() -> dict[str, Any]:

@@ -88,7 +88,8 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         model,
         partial(pool, pooling=shape.pooling),
         compiled=settings.compile,
-        graphs=settings.cuda_graphs,
+        # Which batches take a graph is measured at each start, so bits could change with it.
+        graphs="off" if settings.deterministic else settings.cuda_graphs,
         batch_tokens=limits.batch_tokens,
     )
     runner = PackedRunner(model, forward)

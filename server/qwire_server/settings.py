@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         description="auto, cpu, cuda or cuda:N; auto: the GPU if there is one",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 on GPUs that compute it natively, else float32"
+        "auto", description="auto: bfloat16 where GPU or processor have it, else float32"
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile at start; auto: on a GPU, not on a CPU"

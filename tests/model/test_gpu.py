@@ -6,7 +6,6 @@ in fp32 on the same GPU, through SDPA.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 import numpy as np
@@ -210,16 +209,14 @@ def test_batches_in_flight_do_not_touch_each_other(runner):
 
 
 def test_a_launch_returns_before_the_device_is_done(runner):
-    """Of a batch that takes many milliseconds, and is launched behind two others."""
+    """Eight batches that take milliseconds each: the last is not done as its launch returns."""
     big = texts([512] * 16)
     runner.run(big)
-    began = time.perf_counter()
-    flying = [runner.launch(big) for _ in range(3)]
-    launched = time.perf_counter() - began
+    flying = [runner.launch(big) for _ in range(8)]
+    assert not flying[-1]._ended.query()
     ran = [each.wait() for each in flying]
-    took = time.perf_counter() - began
-    assert launched < took
-    assert sum(each.seconds for each in ran) == pytest.approx(took, rel=0.5)
+    assert all(each.seconds > 0 for each in ran)
+    assert [each.ended for each in ran] == sorted(each.ended for each in ran)
 
 
 def test_pinned_memory_is_pinned_and_used_again(device):
@@ -244,25 +241,22 @@ def test_many_batches_staged_at_once_keep_their_content(device):
 
 
 def test_out_of_memory_is_told_apart_and_passes(runner, device):
-    """A real one: all but little of the device is taken."""
-    free, total = torch.cuda.mem_get_info(device)
+    """A real one: this process may take little more than it has."""
+    total = torch.cuda.mem_get_info(device)[1]
     torch.cuda.set_per_process_memory_fraction(
         (torch.cuda.memory_reserved(device) + 2**20) / total, device
     )
     try:
         with pytest.raises(OutOfMemory):
-            runner.run(texts([512] * 256))
+            runner.run(texts([512] * 1024))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
-    assert free > 0
     assert np.isfinite(runner.run(texts([512] * 4))).all()
 
 
 def test_memory_is_flat_over_a_thousand_batches(runner, device):
     generator = np.random.default_rng(3)
-    lengths = [
-        generator.integers(1, 200, generator.integers(1, 40)).tolist() for _ in range(1000)
-    ]
+    lengths = [generator.integers(1, 200, generator.integers(1, 40)).tolist() for _ in range(1000)]
     for each in lengths[:100]:
         runner.run(texts(each))
     torch.cuda.synchronize()

@@ -24,7 +24,9 @@ BLOW_AT = 100
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    with Process("-m", "qwire", "serve", "--model", "demo", "--grpc-port", "{port}", "--dtype", "float32") as running:
+    with Process(
+        "-m", "qwire", "serve", "--model", "demo", "--grpc-port", "{port}", "--dtype", "float32"
+    ) as running:
         running.keep_alive()  # as a supervisor does
         yield running
 
