@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None, folder: Path = RESULTS) -> None:
     device = choose_device(asked.device)
     dtype = choose_dtype(asked.dtype, device)
     attention.register()
-    shape = random_model(asked.layers, asked.entries, attn_implementation=attention.NAME)
+    shape: Any = random_model(asked.layers, asked.entries, attn_implementation=attention.NAME)
     model = shape.to(device, dtype).eval()
     about = machine.about()
     peak = _matrix_product(device, dtype)

@@ -196,7 +196,6 @@ def test_the_cross_over_is_measured_and_told(half, caplog):
     assert type(made) is GraphedForward, caplog.text
     assert "ms by the graph for 64" in caplog.text
     assert " MiB>" in caplog.text
-    print(caplog.text)
 
 
 def test_batches_in_flight_do_not_touch_each_other(runner):
