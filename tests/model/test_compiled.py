@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from qwire_server.checkpoint import layout, source
+from qwire_server.load import LoadedModel
 from qwire_server.model import compiled, forward, weights
 from qwire_server.model.attention import attend_sdpa
 from qwire_server.model.buckets import BUCKETS, Bucket, Slots, choose
@@ -20,6 +22,7 @@ from qwire_server.model.graphed import GraphedForward
 from qwire_server.model.opaque import OpaqueForward, attend_packed
 from qwire_server.model.packing import Packed, pack
 from qwire_server.model.pooling import pool
+from support import local
 
 CPU = torch.device("cpu")
 VOCAB = 500
@@ -110,6 +113,7 @@ def test_the_twin_equals_the_model_and_shares_its_weights(name, request):
     assert all(a is b for a, b in zip(twin.twin.parameters(), model.parameters(), strict=True))
 
 
+@pytest.mark.timeout(120)  # tracing, on a loaded machine
 def test_one_layer_is_compiled_for_all_and_for_every_packing(traced, qwen3):
     """Two layers, one graph; sizes, numbers and lengths of texts compile nothing more."""
     before = graphs_compiled()
@@ -120,6 +124,7 @@ def test_one_layer_is_compiled_for_all_and_for_every_packing(traced, qwen3):
     assert graphs_compiled() == before
 
 
+@pytest.mark.timeout(120)
 def test_all_but_a_lone_token_runs_compiled(traced):
     """The forward would run the rest as it is, in silence; here that is an error."""
     with torch.compiler.set_stance("fail_on_recompile"):
@@ -145,6 +150,33 @@ def test_code_is_generated_once_for_every_packing(name, request):
             rows = strictly(generated, packed)
             with torch.inference_mode():
                 torch.testing.assert_close(rows, plain(packed), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses its own jit
+def test_a_model_loaded_with_compile_on_gives_the_same_vectors_from_any_thread(
+    qwen_folder: Path, qwen: LoadedModel, caplog
+):
+    """It is compiled in the thread that loads, and runs in the engine's."""
+    loaded = local.load(qwen_folder, compile="on")
+    assert "CANNOT" not in caplog.text
+    before = graphs_compiled()
+    texts = ["a text", "another, longer than the first one", "", "x " * 200]
+    with ThreadPoolExecutor(1) as pool_of_one:
+        rows = pool_of_one.submit(local.embed, loaded, texts).result()
+    np.testing.assert_allclose(rows, local.embed(qwen, texts), atol=1e-5)
+    assert graphs_compiled() == before
+
+
+@pytest.mark.timeout(120)
+def test_another_thread_runs_what_this_one_compiled(traced):
+    packed = batch([5, 17])
+    with (
+        torch.compiler.set_stance("fail_on_recompile"),
+        ThreadPoolExecutor(1) as pool_of_one,
+    ):
+        pool_of_one.submit(strictly, traced, packed).result()
 
 
 def test_what_cannot_be_compiled_runs_as_it_is_and_says_so_aloud(qwen3, monkeypatch, caplog):

@@ -62,7 +62,9 @@ def cpu_has_bf16() -> bool:
 
     False where this torch cannot tell.
     """
-    told: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that is served
+    told: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not in every torch that is served
     return bool(told.get("amx_bf16") or told.get("avx512_bf16"))
 
 
