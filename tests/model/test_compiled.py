@@ -241,6 +241,7 @@ class TestBuckets:
         assert int(slots.positions.max()) < 8
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("name", "pooling"), [("qwen3", "last"), ("qwen3", "mean"), ("qwen3", "cls"), ("bert", "mean")]
 )
