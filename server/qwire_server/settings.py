@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
+    prefix_cache: ByteSize | None = Field(
+        None,
+        description="most memory for what queries with the same instruction have in common, such "
+        "as 64MiB, or off; default: 256MiB on a CPU, off on a GPU",
+    )
     request_tokens: int | None = Field(
         None, gt=0, description="most tokens of one request; default: 64 batches"
     )
@@ -141,7 +146,12 @@ class Settings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
-    @field_validator("memory_limit", mode="before")
+    @field_validator("prefix_cache", mode="before")
+    @classmethod
+    def _may_be_off(cls, value: object) -> object:
+        return "0B" if value in {"off", "0", 0} else value
+
+    @field_validator("memory_limit", "prefix_cache", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
         """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""

@@ -86,11 +86,11 @@ class Embedder:
             encoded = await self.encode(texts, plan)
             for error in encoded.errors.values():
                 raise error
-            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens)
+            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.prefix)
             self.served.check_tokens(tokens)
             held.become(sum(costs), tokens)
             held.check_deadline(call.deadline)
-            rows = await self._rows(call, plan, encoded.ids, costs)
+            rows = await self._rows(call, plan, encoded, costs)
             held.answered(held.cost)
         finally:
             held.release()
@@ -119,9 +119,9 @@ class Embedder:
         cost = sum(self.costs(self.estimate(texts)))
         return self.room.take(asker(call, plan), cost, call.deadline)
 
-    def costs(self, tokens: Sequence[int]) -> list[int]:
-        """Microseconds of device time of texts with so many tokens."""
-        return [self._cost.text(n) for n in tokens]
+    def costs(self, tokens: Sequence[int], prefix: int = 0) -> list[int]:
+        """Microseconds of device time of texts with so many tokens, `prefix` of them shared."""
+        return [self._cost.text(n, prefix) for n in tokens]
 
     def estimate(self, texts: Sequence[str]) -> list[int]:
         """Tokens that each text is likely to have, before it is tokenised."""
@@ -144,9 +144,18 @@ class Embedder:
         return whole
 
     def submit(
-        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int], sink: Sink
+        self,
+        call: Call,
+        plan: Plan,
+        ids: list[TokenIds],
+        costs: list[int],
+        sink: Sink,
+        prefix: int = 0,
     ) -> int:
-        """Give texts to the engine; `sink` gets the outcomes until `withdraw`."""
+        """Give texts to the engine; `sink` gets the outcomes until `withdraw`.
+
+        `prefix`: how many leading tokens are the prompt's, and likely those of other works.
+        """
         key = self._dispatcher.open(sink)
         self._engine.submit(
             Work(
@@ -159,6 +168,7 @@ class Embedder:
                 deadline=call.deadline,
                 client=call.client,
                 request_id=call.request_id,
+                prefix=prefix,
             )
         )
         return key
@@ -172,11 +182,12 @@ class Embedder:
         """How busy this server is."""
         return look(self._counters, self.room, self._engine.waiting(), self._cost)
 
-    async def _rows(self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]) -> Rows:
-        if not ids:
+    async def _rows(self, call: Call, plan: Plan, encoded: Encoded, costs: list[int]) -> Rows:
+        if not encoded.ids:
             return Rows(b"", 0)
-        gather = _Gather(len(ids), plan.form)
-        key = self.submit(call, plan, ids, costs, Sink(gather.add, gather.fail))
+        gather = _Gather(len(encoded.ids), plan.form)
+        sink = Sink(gather.add, gather.fail)
+        key = self.submit(call, plan, encoded.ids, costs, sink, encoded.prefix)
         try:
             return await gather.whole
         finally:

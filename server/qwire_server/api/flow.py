@@ -160,7 +160,7 @@ class Flow:
         try:
             encoded = await self._embedder.encode(chunk.texts, chunk.plan)
             tokens = sum(encoded.tokens)
-            costs = self._embedder.costs(encoded.tokens)
+            costs = self._embedder.costs(encoded.tokens, encoded.prefix)
             held.become(sum(costs), tokens)
             self.tokens += tokens
             self.cut += sum(encoded.cut)
@@ -172,7 +172,7 @@ class Flow:
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(
-                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink
+                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink, encoded.prefix
                 )
                 await chunk.answered.wait()
         finally:

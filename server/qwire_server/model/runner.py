@@ -15,6 +15,7 @@ import torch
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from qwire_server.model.forward import Forward
 from qwire_server.model.packing import pack
+from qwire_server.model.prefix import Prefixes, token_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,12 +27,20 @@ if TYPE_CHECKING:
 
 
 class PackedRunner:
-    """One model on one device. Not thread-safe: one worker thread owns it."""
+    """One model on one device. Not thread-safe: one worker thread owns it.
 
-    def __init__(self, model: PreTrainedModel, head: Head) -> None:
+    Args:
+        model: transformers' own.
+        head: reads rows from its last hidden states.
+        prefix_bytes: most that may be kept of what texts begin with. More than 0 only for a causal
+            model whose head reads last tokens.
+    """
+
+    def __init__(self, model: PreTrainedModel, head: Head, prefix_bytes: int = 0) -> None:
         self._model = model
         self._device = model.device
         self._forward = Forward(model, head)
+        self._prefixes = Prefixes(prefix_bytes, token_bytes(model)) if prefix_bytes else None
 
     def __repr__(self) -> str:
         return f"<PackedRunner {type(self._model).__name__} {self._model.dtype} {self._device}>"
