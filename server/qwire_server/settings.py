@@ -146,18 +146,15 @@ class Settings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
-    @field_validator("prefix_cache", mode="before")
-    @classmethod
-    def _may_be_off(cls, value: object) -> object:
-        return "0B" if value in {"off", "0", 0} else value
-
-    @field_validator("memory_limit", "prefix_cache", mode="before")
+    @field_validator("memory_limit", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
-        """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
-        if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
-            raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
-        return value
+        return _with_unit(value)
+
+    @field_validator("prefix_cache", mode="before")
+    @classmethod
+    def _has_a_unit_or_is_off(cls, value: object) -> object:
+        return 0 if value in {"off", "0"} else _with_unit(value)
 
     @classmethod
     def settings_customise_sources(
@@ -177,6 +174,13 @@ class Settings(BaseSettings):
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
+
+
+def _with_unit(value: object) -> object:
+    """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
+    if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
+        raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
+    return value
 
 
 def load(argv: Sequence[str]) -> Settings:

@@ -150,6 +150,7 @@ class Embedder:
         ids: list[TokenIds],
         costs: list[int],
         sink: Sink,
+        *,
         prefix: int = 0,
     ) -> int:
         """Give texts to the engine; `sink` gets the outcomes until `withdraw`.
@@ -187,7 +188,7 @@ class Embedder:
             return Rows(b"", 0)
         gather = _Gather(len(encoded.ids), plan.form)
         sink = Sink(gather.add, gather.fail)
-        key = self.submit(call, plan, encoded.ids, costs, sink, encoded.prefix)
+        key = self.submit(call, plan, encoded.ids, costs, sink, prefix=encoded.prefix)
         try:
             return await gather.whole
         finally:

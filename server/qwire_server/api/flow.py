@@ -172,7 +172,12 @@ class Flow:
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(
-                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink, encoded.prefix
+                    self._call,
+                    chunk.plan,
+                    chunk.token_ids,
+                    chunk.costs,
+                    sink,
+                    prefix=encoded.prefix,
                 )
                 await chunk.answered.wait()
         finally:

@@ -159,7 +159,9 @@ def _hook(
     """What transformers calls in each layer: tensors are (1, heads, T, head_dim)."""
     q, k, v = (t.squeeze(0).transpose(0, 1) for t in (query, key, value))
     if packed.keys:
-        k, v = packed.keys.prefix.arrange(int(module.layer_idx), k, v, packed.keys.rows)
+        layer = module.layer_idx
+        assert isinstance(layer, int)
+        k, v = packed.keys.prefix.arrange(layer, k, v, packed.keys.rows)
     result = attend(q, k, v, packed, causal=bool(module.is_causal), scale=scaling)
     return result.unsqueeze(0), None
 

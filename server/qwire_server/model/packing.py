@@ -28,7 +28,7 @@ class Keys:
     Attributes:
         prefix: whose keys lie before the sequences' own.
         before: for each group, how many its sequences have before their own.
-        rows: (K,) int64, which row each key is: of the prefix, if it is kept, and then of the batch.
+        rows: (K,) int64, which row each key is: of the prefix if that is kept, then of the batch.
         offsets: (n + 1,) int32, where the keys of each sequence begin; the last is K.
         max_length: of the sequence with most.
     """
@@ -68,7 +68,7 @@ class Packed:
 def pack(
     token_ids: Sequence[NDArray[np.int32]], device: torch.device, prefix: Prefix | None = None
 ) -> Packed:
-    """Pack sequences, none of them empty, onto `device`; of the users of `prefix` what follows it."""
+    """Pack sequences, none of them empty, onto `device`; users of `prefix` without its tokens."""
     before = np.zeros(len(token_ids), dtype=np.int64)
     if prefix:
         before[prefix.users] = len(prefix.ids)

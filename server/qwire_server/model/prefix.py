@@ -89,16 +89,14 @@ class Prefixes:
         self._seen: OrderedDict[int, None] = OrderedDict()  # by their hash
 
     def __repr__(self) -> str:
-        return f"<Prefixes {len(self._kept)}, {self.bytes} of {self._max_bytes} bytes>"
+        return f"<Prefixes {len(self._kept)}, {self.size} of {self._max_bytes} bytes>"
 
     @property
-    def bytes(self) -> int:
-        """That what is kept takes."""
-        return sum(map(self._size, self._kept))
+    def size(self) -> int:
+        """Bytes of what is kept."""
+        return sum(map(self._bytes, self._kept))
 
-    def choose(
-        self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int]
-    ) -> Prefix | None:
+    def choose(self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int]) -> Prefix | None:
         """The one that saves this batch most, if any is worth it.
 
         Args:
@@ -115,7 +113,7 @@ class Prefixes:
         layers = self._kept.get(key)
         if layers:
             self._kept.move_to_end(key)
-        keeps = not layers and self._came_before(key) and self._size(key) <= self._max_bytes
+        keeps = not layers and self._came_before(key) and self._bytes(key) <= self._max_bytes
         if not layers and not keeps and len(users[key]) == 1:
             return None
         return Prefix(np.frombuffer(key, np.int32), users[key], layers, keeps)
@@ -125,7 +123,7 @@ class Prefixes:
         if not prefix.computed:
             return
         key = prefix.ids.tobytes()
-        while self._kept and self.bytes + self._size(key) > self._max_bytes:
+        while self._kept and self.size + self._bytes(key) > self._max_bytes:
             self._kept.popitem(last=False)
         self._kept[key] = prefix.computed
 
@@ -142,7 +140,7 @@ class Prefixes:
             self._seen.popitem(last=False)
         return known
 
-    def _size(self, key: bytes) -> int:
+    def _bytes(self, key: bytes) -> int:
         return len(key) // np.dtype(np.int32).itemsize * self._token_bytes
 
 

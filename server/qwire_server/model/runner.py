@@ -14,6 +14,7 @@ import torch
 
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from qwire_server.model.forward import Forward
+from qwire_server.model.launched import Ran
 from qwire_server.model.packing import pack
 from qwire_server.model.prefix import Prefixes, token_bytes
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qwire_server.model.forward import Head
+    from qwire_server.model.launched import Launched
+    from qwire_server.model.prefix import Prefix
 
 
 class PackedRunner:
@@ -50,19 +53,53 @@ class PackedRunner:
         """Rows of the embedding table."""
         return int(self._model.config.vocab_size)
 
-    def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Embed sequences, none of them empty.
+    def launch(self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int] = ()) -> Launched:
+        """Start a forward; on a CPU it has ended when this returns.
 
-        Returns:
-            (sequences, native dim) float32, pooled, not normalised, in the order given.
+        Args:
+            token_ids: of each text, none of them empty.
+            hints: how many leading tokens of each text others are likely to share; 0 for none.
 
         Raises:
             OutOfMemory: fewer sequences may fit.
             DeviceLost: the device's context is broken.
         """
+        began = time.perf_counter()
+        rows, saved = self._run(token_ids, hints)
+        return Ran(rows, time.perf_counter() - began, time.monotonic_ns() // 1000, saved)
+
+    def run(
+        self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int] = ()
+    ) -> NDArray[np.float32]:
+        """Embed sequences: `launch`, and wait.
+
+        Returns:
+            (sequences, native dim) float32, pooled, not normalised, in the order given.
+        """
+        return self._run(token_ids, hints)[0]
+
+    def _run(
+        self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int]
+    ) -> tuple[NDArray[np.float32], list[int]]:
+        """Rows, and how many tokens of each text were not computed for it."""
+        prefix = self._prefixes.choose(token_ids, hints) if self._prefixes else None
+        if self._prefixes and prefix:
+            try:
+                rows = self._rows(token_ids, prefix)
+            except OutOfMemory:
+                self._prefixes.clear()
+            else:
+                self._prefixes.keep(prefix)
+                return rows, prefix.saved(len(token_ids))
+        return self._rows(token_ids), []
+
+    def _rows(
+        self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None = None
+    ) -> NDArray[np.float32]:
         with _mapped_errors(self._device), torch.inference_mode():
-            packed = pack(token_ids, self._device)
+            packed = pack(token_ids, self._device, prefix)
             pooled = self._forward(packed).cpu().numpy()
+        pooled = pooled[-len(token_ids) :]  # the first may be of a prefix
         rows = np.empty_like(pooled)
         rows[packed.order] = pooled
         return rows

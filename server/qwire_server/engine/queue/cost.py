@@ -60,9 +60,7 @@ class CostModel:
         """Microseconds of a forward before its first text."""
         return round(self.fixed)
 
-    def learn(
-        self, lengths: list[int], measured: int, saved: list[int] | None = None
-    ) -> None:
+    def learn(self, lengths: list[int], measured: int, saved: list[int] | None = None) -> None:
         """A forward of these texts, but for the tokens `saved` of each, took so many microseconds.
 
         Each figure moves by its share of the estimate, so that forwards of many kinds tell them
