@@ -117,8 +117,8 @@ def _max_tokens(settings: Settings, shape: Layout) -> int:
 
 
 def _prefix_bytes(settings: Settings, shape: Layout, device: torch.device) -> int:
-    """None for a model whose tokens see what follows, or whose pooling reads the first ones too."""
-    if shape.model_type != "qwen3" or shape.pooling != "last":
+    """0 where tokens see what follows, where pooling reads the first ones, and if bits matter."""
+    if shape.model_type != "qwen3" or shape.pooling != "last" or settings.deterministic:
         return 0
     chosen = settings.prefix_cache
     return _PREFIX_BYTES[device.type] if chosen is None else chosen

@@ -47,8 +47,8 @@ class Launched(Protocol):
         """
 
 
-def timed(run: Callable[[], NDArray[np.float32]]) -> Ran:
-    """Run now, and take the time."""
+def timed(run: Callable[[], NDArray[np.float32]], saved: list[int] | None = None) -> Ran:
+    """Run now, and take the time; for `saved` see `Ran`."""
     began = time.perf_counter()
     rows = run()
-    return Ran(rows, time.perf_counter() - began, time.monotonic_ns() // 1000)
+    return Ran(rows, time.perf_counter() - began, time.monotonic_ns() // 1000, saved or [])
