@@ -41,6 +41,8 @@ _ROWS = BATCH_TOKENS // 8  # texts have 16 tokens; shorter ones would see rows r
 class FreeRunner:
     """Answers each batch with rows of a fixed table."""
 
+    runs_ahead = False
+
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
         self._rows = np.random.default_rng(SEED).normal(size=(_ROWS, DIM)).astype(np.float32)

@@ -85,7 +85,8 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model = weights.load(found.folder, shape, device, dtype)
     head = partial(pool, pooling=shape.pooling)
-    runner = PackedRunner(model, head, _prefix_bytes(settings, shape, device))
+    causal = shape.model_type == "qwen3" and shape.pooling == "last"
+    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0)
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
@@ -116,9 +117,9 @@ def _max_tokens(settings: Settings, shape: Layout) -> int:
     return wanted
 
 
-def _prefix_bytes(settings: Settings, shape: Layout, device: torch.device) -> int:
-    """0 where tokens see what follows, where pooling reads the first ones, and if bits matter."""
-    if shape.model_type != "qwen3" or shape.pooling != "last" or settings.deterministic:
+def prefix_bytes(settings: Settings, device: torch.device) -> int:
+    """Most that a causal model, of which only last tokens are read, may keep of prefixes."""
+    if settings.deterministic:  # the last bits would tell whether it was kept
         return 0
     chosen = settings.prefix_cache
     return _PREFIX_BYTES[device.type] if chosen is None else chosen

@@ -106,25 +106,25 @@ def test_instructed_queries_equal_transformers_run_one_at_a_time(tmp_path: Path,
     theirs = transformers_last_token(folder, texts, max_tokens=512)
     encoded = loaded.tokenizer.encode(queries, QUERY_PROMPT)
     for _ in range(3):
-        ours, saved = run(loaded.runner, encoded.ids, [encoded.prefix] * len(queries))
+        ours, saved = run(loaded.runner, encoded.ids, [encoded.shared] * len(queries))
         same(ours, theirs)
-    assert saved == [encoded.prefix] * len(queries)
+    assert saved == [encoded.shared] * len(queries)
 
 
 def test_a_query_that_lost_its_beginning_keeps_its_instruction(
     qwen: LoadedModel, runner: PackedRunner, plain: PackedRunner
 ):
     encoded = qwen.tokenizer.encode(["why " * n for n in (600, 700)], QUERY_PROMPT, Truncate.START)
-    vectors, saved = run(runner, encoded.ids, [encoded.prefix] * 2)
+    vectors, saved = run(runner, encoded.ids, [encoded.shared] * 2)
     same(vectors, run(plain, encoded.ids)[0])
-    assert saved == [0, encoded.prefix]
+    assert saved == [0, encoded.shared]
 
 
 def test_a_query_with_a_hot_instruction_costs_its_own_tokens(
     qwen: LoadedModel, runner: PackedRunner
 ):
     encoded = qwen.tokenizer.encode(["how do I restart a pod?"], QUERY_PROMPT)
-    (ids,), hint = encoded.ids, encoded.prefix
+    (ids,), hint = encoded.ids, encoded.shared
     assert [run(runner, [ids], [hint])[1] for _ in range(3)] == [[], [0], [hint]]
 
 

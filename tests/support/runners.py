@@ -39,6 +39,7 @@ class FakeRunner:
     """
 
     vocab_size = VOCAB_SIZE
+    runs_ahead = False
 
     def __init__(self, dim: int = DIM) -> None:
         self.dim = dim
@@ -68,6 +69,8 @@ class StreamRunner(FakeRunner):
     Attributes:
         most: batches that were launched and not yet done, at most.
     """
+
+    runs_ahead = True
 
     def __init__(self, dim: int = DIM) -> None:
         super().__init__(dim)

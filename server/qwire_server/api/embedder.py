@@ -86,7 +86,7 @@ class Embedder:
             encoded = await self.encode(texts, plan)
             for error in encoded.errors.values():
                 raise error
-            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.prefix)
+            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
             self.served.check_tokens(tokens)
             held.become(sum(costs), tokens)
             held.check_deadline(call.deadline)
@@ -188,7 +188,7 @@ class Embedder:
             return Rows(b"", 0)
         gather = _Gather(len(encoded.ids), plan.form)
         sink = Sink(gather.add, gather.fail)
-        key = self.submit(call, plan, encoded.ids, costs, sink, prefix=encoded.prefix)
+        key = self.submit(call, plan, encoded.ids, costs, sink, prefix=encoded.shared)
         try:
             return await gather.whole
         finally:

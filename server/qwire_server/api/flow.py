@@ -160,7 +160,7 @@ class Flow:
         try:
             encoded = await self._embedder.encode(chunk.texts, chunk.plan)
             tokens = sum(encoded.tokens)
-            costs = self._embedder.costs(encoded.tokens, encoded.prefix)
+            costs = self._embedder.costs(encoded.tokens, encoded.shared)
             held.become(sum(costs), tokens)
             self.tokens += tokens
             self.cut += sum(encoded.cut)
@@ -177,7 +177,7 @@ class Flow:
                     chunk.token_ids,
                     chunk.costs,
                     sink,
-                    prefix=encoded.prefix,
+                    prefix=encoded.shared,
                 )
                 await chunk.answered.wait()
         finally:

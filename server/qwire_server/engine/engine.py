@@ -1,8 +1,9 @@
 """The engine: accepts work, forms batches as the device gets free, answers every text once.
 
-One thread launches batches, a second one waits for them and answers, so that the device has its
-next batch before it is done with the last. There is no batching delay: an idle device takes what
-there is at once, a busy one finds a full batch waiting.
+On a device that runs ahead, one thread launches batches and a second one waits for them and
+answers, so that the device has its next batch before it is done with the last; on a CPU one does
+both. There is no batching delay: an idle device takes what there is at once, a busy one finds a
+full batch waiting.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ class Engine:
         self._ended = 0  # the answering thread's own: when the last batch was done, microseconds
         self._inflight = InFlight(models, limits)
         self._landing: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
-        work = {"qwire-launch": self._launch_all, "qwire-answer": self._answer_all}
+        self._runs_ahead = any(model.runner.runs_ahead for model in models.values())
+        work = {"qwire-launch": self._launch_all}
+        if self._runs_ahead:
+            work["qwire-answer"] = self._answer_all
         self._threads = [
             threading.Thread(target=self._guarded, args=(task,), name=name, daemon=True)
             for name, task in work.items()
@@ -126,7 +130,10 @@ class Engine:
                 flight.seconds = (flight.ended - flight.began) / 1e6
             elif flight.items and not self._launch(flight):
                 continue
-            self._landing.put(flight)
+            if self._runs_ahead:
+                self._landing.put(flight)
+            else:
+                self._answer(flight)
         self._landing.put(None)
 
     def _launch(self, flight: Flight) -> bool:
@@ -148,14 +155,17 @@ class Engine:
     def _answer_all(self) -> None:
         """The answering thread: waits for each batch in turn, and answers it."""
         while flight := self._landing.get():
-            done = flight.done or self._land(flight)
-            if not done:
-                continue
-            if flight.items:
-                self._ended = max(self._ended, flight.ended)
-                self._observer.batch(flight.record(done))
-            if self._inflight.settle(flight):
-                self._deliver([_expired(item) for item in flight.taken.expired] + done.outcomes)
+            self._answer(flight)
+
+    def _answer(self, flight: Flight) -> None:
+        done = flight.done or self._land(flight)
+        if not done:
+            return
+        if flight.items:
+            self._ended = max(self._ended, flight.ended)
+            self._observer.batch(flight.record(done))
+        if self._inflight.settle(flight):
+            self._deliver([_expired(item) for item in flight.taken.expired] + done.outcomes)
 
     def _land(self, flight: Flight) -> Done | None:
         """Wait for a batch; None if it must be run again."""

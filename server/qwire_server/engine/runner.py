@@ -20,8 +20,12 @@ class Runner(Protocol):
     def vocab_size(self) -> int:
         """Ids below it are valid."""
 
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether `launch` returns before the device is done, as on a GPU."""
+
     def launch(self, token_ids: Sequence[TokenIds], hints: Sequence[int] = ()) -> Launched:
-        """Start a forward of some texts; on a CPU it has ended when this returns.
+        """Start a forward of some texts.
 
         `hints`: how many leading tokens each text is likely to share with others, of any batch.
         Called by one thread. Raises what `Launched.wait` raises.

@@ -54,6 +54,11 @@ class PackedRunner:
         """Rows of the embedding table."""
         return int(self._model.config.vocab_size)
 
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether `launch` returns before the device is done."""
+        return bool(self._device.type == "cuda")
+
     def launch(self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int] = ()) -> Launched:
         """Start embedding sequences, none of them empty; on a CPU it has ended when this returns.
 
@@ -100,7 +105,7 @@ class PackedRunner:
         self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None = None
     ) -> Launched:
         saved = prefix.saved(len(token_ids)) if prefix else []
-        if self._device.type == "cuda":
+        if self.runs_ahead:
             return OnStream(self._device, lambda: self._start(token_ids, prefix), saved)
         return timed(lambda: self._run(token_ids, prefix), saved)
 

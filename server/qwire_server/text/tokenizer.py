@@ -49,14 +49,14 @@ class Encoded:
         cut: tokens left out of each text.
         unknown: tokens of each text that the tokenizer has no entry for.
         errors: what is wrong with a text, by its position.
-        prefix: how many leading tokens are the prompt's own, so that other texts have them too.
+        shared: so many ids at the beginning are the same in all texts, as far as is known.
     """
 
     ids: list[NDArray[np.int32]] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     errors: dict[int, RequestError] = field(default_factory=dict)
-    prefix: int = 0
+    shared: int = 0
 
     @property
     def tokens(self) -> list[int]:
@@ -64,11 +64,11 @@ class Encoded:
         return [len(ids) for ids in self.ids]
 
     def extend(self, other: Encoded) -> None:
-        """Append texts with the same prompt; their errors are moved to their new positions."""
-        self.prefix = other.prefix
+        """Append texts; their errors are moved to their new positions."""
         for index, error in other.errors.items():
             moved = len(self.ids) + index
             self.errors[moved] = type(error)(error.message, index=moved)
+        self.shared = min(self.shared, other.shared) if self.ids else other.shared
         self.ids += other.ids
         self.cut += other.cut
         self.unknown += other.unknown
@@ -97,7 +97,7 @@ class Tokenizer:
         self._unknown_id = unknown_id
         self._lower_case = lower_case
         self._before, self._after = _special_tokens(rust)
-        self._prefix = lru_cache(_PROMPTS_KNOWN)(self._find_prefix)
+        self._shared = lru_cache(_PROMPTS_KNOWN)(self._find_shared)
 
     @classmethod
     def load(
@@ -143,7 +143,7 @@ class Tokenizer:
             InvalidRequest: the prompt alone leaves no room for a text.
         """
         full = [self._lower(prompt + text) for text in texts]
-        encoded = Encoded(prefix=self.prefix(prompt))
+        encoded = Encoded(shared=self.shared(prompt))
         for i, encoding in enumerate(self._rust.encode_batch_fast(full)):
             ids = np.array(encoding.ids, dtype=np.int32)
             encoded.cut.append(max(len(ids) - self.max_tokens, 0))
@@ -163,14 +163,14 @@ class Tokenizer:
         ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
         return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
 
-    def prefix(self, prompt: str) -> int:
+    def shared(self, prompt: str) -> int:
         """How many leading tokens texts with this prompt share, as a rule: to be checked by id.
 
         A token that may reach from the prompt into the text does not count.
         """
-        return self._prefix(prompt) if 0 < len(prompt) <= _MOST_PROMPT_CHARS else 0
+        return self._shared(prompt) if 0 < len(prompt) <= _MOST_PROMPT_CHARS else 0
 
-    def _find_prefix(self, prompt: str) -> int:
+    def _find_shared(self, prompt: str) -> int:
         full = [self._lower(prompt + kind) for kind in _KINDS]
         columns = zip(*(e.ids for e in self._rust.encode_batch_fast(full)), strict=False)
         return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
