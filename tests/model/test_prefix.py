@@ -174,6 +174,11 @@ def test_off_is_off(qwen_folder: Path):
     assert run_shared(local.load(qwen_folder, prefix_cache="off")) == []
 
 
+def test_where_bits_matter_it_is_off(qwen_folder: Path):
+    """They would tell whether the prefix was known."""
+    assert run_shared(local.load(qwen_folder, deterministic=True)) == []
+
+
 def test_on_a_cpu_it_is_on(qwen: LoadedModel):
     assert run_shared(qwen) == [0, 30]
 
@@ -268,3 +273,19 @@ def test_long_texts_after_a_prefix_attend_in_blocks():
     one = pack([np.arange(1320, dtype=np.int32)], CPU)
     expected = attend_sdpa(q_whole, k[20:1340], v[20:1340], one, causal=True, scale=0.3)
     torch.testing.assert_close(got[20:1320], expected[20:], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "atol"), [("bfloat16", 2e-2), ("float32", 1e-5)])
+def test_on_a_gpu_prefixes_change_no_vector(qwen_folder: Path, plain, dtype: str, atol: float):
+    """With the packed kernel, and with SDPA. There it is off unless asked for."""
+    there = {"device": "cuda", "dtype": dtype}
+    assert run_shared(local.load(qwen_folder, **there)) == []
+    loaded = local.load(qwen_folder, prefix_cache="64MiB", **there)
+    texts = [ids_of(*range(30), *range(own, own + 7)) for own in (40, 50, 60)] + [ids_of(*range(9))]
+    expected, _ = run(plain, texts)
+    for saved in ([0, 30, 30, 0], [0, 30, 30, 0], [30, 30, 30, 0]):
+        vectors, told = run(loaded.runner, texts, [30] * 4)
+        np.testing.assert_allclose(vectors, expected, atol=atol, rtol=0)
+        assert told == saved

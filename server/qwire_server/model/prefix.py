@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KeysValues: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """Of one layer; each (tokens, kv_heads, head_dim)."""
 
-_LEAST_TOKENS = 4  # fewer do not pay for the copying in each layer
+_LEAST_TOKENS = 4  # fewer are not worth copies of all keys in each layer
 _MOST_SEEN = 4096  # one number each
 
 
