@@ -74,7 +74,7 @@ def same(vectors: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(vectors, expected, atol=1e-5, rtol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_any_packing_gives_the_vectors_of_the_plain_path(model, plain, data):
     """Texts with several prefixes and with none, hints right and wrong, batch after batch."""
@@ -101,7 +101,7 @@ def test_instructed_queries_equal_transformers_run_one_at_a_time(tmp_path: Path,
     """Those that are cut too: in a batch that computes the prefix, and in one that has it."""
     folder = tiny_qwen3(tmp_path / "model", **shape)
     loaded = local.load(folder)
-    queries = ["", *HARD, "why " * 600]
+    queries = ["", *HARD[:12], "why " * 600]
     texts = [QUERY_PROMPT + query for query in queries]
     theirs = transformers_last_token(folder, texts, max_tokens=512)
     encoded = loaded.tokenizer.encode(queries, QUERY_PROMPT)
