@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from qwire_server import foreign
 from qwire_server.errors import StartError
+from qwire_server.kubernetes import is_kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,12 +35,6 @@ if TYPE_CHECKING:
 
 _PREFIX = "QWIRE_"
 _CLIENT_VARIABLES = {"QWIRE_TARGET", "QWIRE_API_KEY"}
-# Kubernetes gives every container variables for each Service of its namespace; for one named qwire
-# or qwire-grpc they begin like ours. https://kubernetes.io/docs/concepts/services-networking/service/
-_KUBERNETES_NAME = re.compile(
-    r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$"
-)
-_KUBERNETES_VALUE = re.compile(r"(tcp|udp)://")
 _BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
@@ -108,6 +103,11 @@ class Settings(BaseSettings):
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
+    prefix_cache: ByteSize | None = Field(
+        None,
+        description="most memory for what queries with the same instruction have in common, such "
+        "as 64MiB, or off; default: 256MiB on a CPU, off on a GPU",
+    )
     request_tokens: int | None = Field(
         None, gt=0, description="most tokens of one request; default: 64 batches"
     )
@@ -154,10 +154,12 @@ class Settings(BaseSettings):
     @field_validator("memory_limit", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
-        """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
-        if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
-            raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
-        return value
+        return _with_unit(value)
+
+    @field_validator("prefix_cache", mode="before")
+    @classmethod
+    def _has_a_unit_or_is_off(cls, value: object) -> object:
+        return 0 if value in {"off", "0"} else _with_unit(value)
 
     @classmethod
     def settings_customise_sources(
@@ -173,10 +175,17 @@ class Settings(BaseSettings):
         env_settings.env_vars = {
             name: value
             for name, value in env_settings.env_vars.items()
-            if not _is_kubernetes(name.upper(), value or "")
+            if not is_kubernetes(name.upper(), value or "")
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
+
+
+def _with_unit(value: object) -> object:
+    """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
+    if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
+        raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
+    return value
 
 
 def load(argv: Sequence[str]) -> Settings:
@@ -210,12 +219,8 @@ def load(argv: Sequence[str]) -> Settings:
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     known = {_PREFIX + name.upper() for name in Settings.model_fields} | _CLIENT_VARIABLES
     for name, value in environment.items():
-        if name.startswith(_PREFIX) and name not in known and not _is_kubernetes(name, value):
+        if name.startswith(_PREFIX) and name not in known and not is_kubernetes(name, value):
             raise StartError(f"{name} is not a setting{_nearest(name, known)}")
-
-
-def _is_kubernetes(name: str, value: str) -> bool:
-    return bool(_KUBERNETES_NAME.match(name) or _KUBERNETES_VALUE.match(value))
 
 
 def _nearest(name: str, known: set[str]) -> str:

@@ -106,7 +106,7 @@ def graphed(compiled, device) -> GraphedForward:
 
 @pytest.fixture(scope="module")
 def runner(half, graphed) -> PackedRunner:
-    made = PackedRunner(half, graphed)
+    made = PackedRunner(half, HEAD, forward=graphed)
     made.warm_up(BATCH_TOKENS)
     return made
 

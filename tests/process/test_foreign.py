@@ -63,11 +63,5 @@ def test_a_whole_foreign_command_is_answered_at_once():
     assert "set HF_TOKEN" in said
 
 
-def test_no_flag_of_ours_is_taken_for_a_foreign_one():
-    ours = {name.replace("_", "-") for name in Settings.model_fields}
-    assert not ours & set(foreign.LEAVE_OUT)
-    assert all(foreign.OURS.get(name) in {None, f"--{name}"} for name in ours)
-
-
 def test_a_value_is_no_flag():
     assert settings.load(["--model", "port", "--host=task"]).model == "port"

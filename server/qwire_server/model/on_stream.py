@@ -22,13 +22,17 @@ class OnStream:
     Args:
         device: a CUDA device.
         start: enqueues the work, and the copy of its rows behind it.
+        saved: see `Ran`.
 
     Raises:
         OutOfMemory, DeviceLost: as `launched.Launched.wait`.
     """
 
-    def __init__(self, device: torch.device, start: Callable[[], Fetched]) -> None:
+    def __init__(
+        self, device: torch.device, start: Callable[[], Fetched], saved: list[int]
+    ) -> None:
         self._device = device
+        self._saved = saved
         # Blocking: a spinning thread would take a core from those that feed the device.
         self._began = torch.cuda.Event(enable_timing=True, blocking=True)
         self._ended = torch.cuda.Event(enable_timing=True, blocking=True)
@@ -43,4 +47,4 @@ class OnStream:
             self._ended.synchronize()
             seconds = self._began.elapsed_time(self._ended) / 1000
         ended = time.monotonic_ns() // 1000
-        return Ran(self._fetched.wait(), seconds, ended)
+        return Ran(self._fetched.wait(), seconds, ended, self._saved)
