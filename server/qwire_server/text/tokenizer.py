@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
@@ -43,12 +43,14 @@ class Encoded:
         cut: tokens left out of each text.
         unknown: tokens of each text that the tokenizer has no entry for.
         errors: what is wrong with a text, by its position.
+        shared: so many ids at the beginning are the same in all texts, as far as is known.
     """
 
     ids: list[NDArray[np.int32]] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     errors: dict[int, RequestError] = field(default_factory=dict)
+    shared: int = 0
 
     @property
     def tokens(self) -> list[int]:
@@ -60,9 +62,22 @@ class Encoded:
         for index, error in other.errors.items():
             moved = len(self.ids) + index
             self.errors[moved] = type(error)(error.message, index=moved)
+        self.shared = min(self.shared, other.shared) if self.ids else other.shared
         self.ids += other.ids
         self.cut += other.cut
         self.unknown += other.unknown
+
+
+class Encoder(Protocol):
+    """What turns the texts of a request into token ids; all of them share a prompt."""
+
+    def encode(
+        self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END
+    ) -> Encoded:
+        """Ids of each text, `prompt` before it."""
+
+    def count(self, texts: Sequence[str], prompt: str = "") -> tuple[list[int], list[int]]:
+        """Tokens of each text, untruncated, and how many of them are unknown."""
 
 
 class Tokenizer:
