@@ -14,12 +14,11 @@ from qwire_server.engine.work import Encoding, RowForm
 from qwire_server.load_reranker import LoadedReranker, load_reranker
 from qwire_server.settings import Settings
 from qwire_server.text.tokenizer import Truncate
+from support.rank_reference import cross_encoder_scores, recipe_scores
 from support.rerankers import (
     INSTRUCTION,
     PREFIX,
     SUFFIX,
-    cross_encoder_scores,
-    recipe_scores,
     tiny_bert_reranker,
     tiny_reranker,
     tiny_xlmr_reranker,
