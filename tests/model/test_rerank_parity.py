@@ -86,6 +86,12 @@ def test_a_reranker_with_an_lm_head_of_its_own_equals_the_recipe(tmp_path: Path)
     np.testing.assert_allclose(score(load(folder), QUERY, ORDINARY), theirs, atol=1e-5)
 
 
+def test_every_document_equals_sentence_transformers_with_the_prompt_written_out(folder, ranker):
+    head = f"{PREFIX}<Instruct>: {INSTRUCTION}\n<Query>: {QUERY}\n<Document>:"
+    theirs = cross_encoder_scores(folder, [(head, f" {d}{SUFFIX}") for d in ORDINARY])
+    np.testing.assert_allclose(score(ranker, QUERY, ORDINARY, raw=True), theirs, atol=1e-5)
+
+
 def test_raw_scores_are_the_log_odds(ranker: LoadedReranker):
     raw = np.array(score(ranker, QUERY, ORDINARY, raw=True))
     np.testing.assert_allclose(score(ranker, QUERY, ORDINARY), 1 / (1 + np.exp(-raw)), rtol=1e-12)
