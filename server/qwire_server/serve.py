@@ -183,6 +183,7 @@ class Server:
             {m.served.model: Model(m.runner, m.cost) for m in models},
             limits=BatchLimits(
                 tokens=limits.batch_tokens,
+                texts=1 if settings.deterministic else limits.batch_tokens,
                 launch=round(limits.launch_ms * 1000),
                 bulk_share=settings.bulk_share,
             ),

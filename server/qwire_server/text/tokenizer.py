@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from qwire_server.errors import RequestError
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
+# Texts of each kind, behind a prompt: its last token is its own where none of them joins it.
+_KINDS = ("", "a", "The", "1", "中", " a", "\n", ".", "'s")
+_PROMPTS_KNOWN = 64
+_MOST_PROMPT_CHARS = 65536  # of a prompt that is remembered, 16 MB for all of them together
 
 
 class Truncate(IntEnum):
@@ -103,6 +109,7 @@ class Tokenizer:
         self._unknown_id = unknown_id
         self._lower_case = lower_case
         self._before, self._after = _special_tokens(rust)
+        self._shared = lru_cache(_PROMPTS_KNOWN)(self._find_shared)
 
     @classmethod
     def load(
@@ -148,7 +155,7 @@ class Tokenizer:
             InvalidRequest: the prompt alone leaves no room for a text.
         """
         full = [self._lower(prompt + text) for text in texts]
-        encoded = Encoded()
+        encoded = Encoded(shared=self.shared(prompt))
         for i, encoding in enumerate(self._rust.encode_batch_fast(full)):
             ids = np.array(encoding.ids, dtype=np.int32)
             encoded.cut.append(max(len(ids) - self.max_tokens, 0))
@@ -167,6 +174,18 @@ class Tokenizer:
         full = [self._lower(prompt + text) for text in texts]
         ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
         return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
+
+    def shared(self, prompt: str) -> int:
+        """How many leading tokens texts with this prompt share, as a rule: to be checked by id.
+
+        A token that may reach from the prompt into the text does not count.
+        """
+        return self._shared(prompt) if 0 < len(prompt) <= _MOST_PROMPT_CHARS else 0
+
+    def _find_shared(self, prompt: str) -> int:
+        full = [self._lower(prompt + kind) for kind in _KINDS]
+        columns = zip(*(e.ids for e in self._rust.encode_batch_fast(full)), strict=False)
+        return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 
     def _lower(self, text: str) -> str:
         return text.lower() if self._lower_case else text
