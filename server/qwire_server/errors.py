@@ -11,6 +11,7 @@
         |   +-- RequestTooLarge    more tokens than one request may have
         +-- ModelNotFound          NOT_FOUND, 404
         +-- FingerprintMismatch    FAILED_PRECONDITION, 412
+        +-- NotServed              FAILED_PRECONDITION, 412
         +-- Overloaded             RESOURCE_EXHAUSTED, 429
         +-- QuotaExceeded          RESOURCE_EXHAUSTED, 429
         +-- DeadlineExceeded       DEADLINE_EXCEEDED, 504
@@ -107,6 +108,14 @@ class FingerprintMismatch(RequestError):
     """The vectors would differ from those that the caller has."""
 
     code = "FINGERPRINT_MISMATCH"
+    grpc_code = "FAILED_PRECONDITION"
+    http_code = 412
+
+
+class NotServed(RequestError):
+    """This server runs no model of the kind that was asked for."""
+
+    code = "NOT_SERVED"
     grpc_code = "FAILED_PRECONDITION"
     http_code = 412
 

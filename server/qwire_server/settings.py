@@ -7,7 +7,6 @@ refuses to start.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from pathlib import Path
@@ -24,17 +23,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from qwire_server import foreign
+from qwire_server import foreign, variables
 from qwire_server.errors import StartError
-from qwire_server.kubernetes import is_kubernetes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pydantic_core import ErrorDetails
 
-_PREFIX = "QWIRE_"
-_CLIENT_VARIABLES = {"QWIRE_TARGET", "QWIRE_API_KEY"}
 _BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
@@ -46,7 +42,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Settings(BaseSettings):
-    """Serve one embedding model over gRPC.
+    """Serve one embedding model, one reranker, or both over gRPC.
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
@@ -54,10 +50,11 @@ class Settings(BaseSettings):
       qwire serve                                  Qwen3-Embedding-0.6B from the hub
       qwire serve --model demo --grpc-port 50052   a small English model that needs no hub
       qwire serve --model ./Qwen3-Embedding-4B --batch-tokens 32768
+      qwire serve --reranker Qwen/Qwen3-Reranker-0.6B   an embedding model and a reranker
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=variables.PREFIX,
         frozen=True,
         extra="forbid",
         cli_kebab_case=True,
@@ -69,12 +66,27 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "Qwen/Qwen3-Embedding-0.6B",
-        description="a hub id, a local folder in the sentence-transformers layout, or `demo`",
+        description="a hub id, a local folder in the sentence-transformers layout, or `demo`; "
+        "`none` for a reranker alone",
     )
     model_source: Literal["hub", "modelscope"] = Field(
         "hub", description="where an id is looked up: the Hugging Face hub, or ModelScope"
     )
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    reranker: str | None = Field(
+        None,
+        description="a hub id or a local folder: Qwen3-Reranker, or a cross-encoder in the "
+        "sentence-transformers layout; default: no reranking",
+    )
+    reranker_revision: str | None = Field(
+        None, description="branch, tag or commit of the reranker on the hub"
+    )
+    reranker_max_tokens: int | None = Field(
+        None,
+        gt=2,
+        description="most tokens of prompt, query and document together; default: 8192, or what "
+        "the reranker takes",
+    )
     pooling: Literal["auto", "last", "mean", "cls"] = Field(
         "auto", description="how tokens become one vector; auto: as the model's folder says"
     )
@@ -175,7 +187,7 @@ class Settings(BaseSettings):
         env_settings.env_vars = {
             name: value
             for name, value in env_settings.env_vars.items()
-            if not is_kubernetes(name.upper(), value or "")
+            if not variables.is_kubernetes(name.upper(), value or "")
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
@@ -195,7 +207,7 @@ def load(argv: Sequence[str]) -> Settings:
         StartError: one is unknown or out of range; the message is one line.
         SystemExit: status 0, after `--help`.
     """
-    _refuse_unknown_variables(os.environ)
+    variables.refuse_unknown(os.environ, set(Settings.model_fields))
     if answers := foreign.answers(argv):
         raise StartError("; ".join(answers))
     try:
@@ -216,18 +228,6 @@ def load(argv: Sequence[str]) -> Settings:
         raise StartError(f"--config: {error}") from error
 
 
-def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    known = {_PREFIX + name.upper() for name in Settings.model_fields} | _CLIENT_VARIABLES
-    for name, value in environment.items():
-        if name.startswith(_PREFIX) and name not in known and not is_kubernetes(name, value):
-            raise StartError(f"{name} is not a setting{_nearest(name, known)}")
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean {close[0]}?" if close else "; `qwire serve --help` lists them"
-
-
 def _config_file(argv: Sequence[str]) -> Path | None:
     """The file is needed before the other flags are read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -241,7 +241,7 @@ def _config_file(argv: Sequence[str]) -> Path | None:
 def _told(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        nearest = _nearest(name, set(Settings.model_fields))
+        nearest = variables.nearest(name, set(Settings.model_fields))
         return f"{name} in the --config file is not a setting{nearest}"
     message = error["msg"].removeprefix("Value error, ")
     return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qwire_server.engine.queue.cost import CostModel
     from qwire_server.engine.work import RowForm, TokenIds
     from qwire_server.text.pool import Pool
-    from qwire_server.text.tokenizer import Tokenizer
+    from qwire_server.text.tokenizer import Encoder
 
 _INLINE_CHARS = 256  # 0.2 ms with Qwen3's tokenizer, about what a thread costs there and back
 
@@ -53,7 +53,7 @@ class Embedder:
         self,
         *,
         served: Served,
-        tokenizer: Tokenizer,
+        tokenizer: Encoder,
         pool: Pool,
         room: Room,
         dispatcher: Dispatcher,
@@ -80,7 +80,14 @@ class Embedder:
         Raises:
             RequestError: with `index` where one text is to blame.
         """
-        plan = self.served.plan(call, options)
+        return await self.reply(call, self.served.plan(call, options), texts)
+
+    async def reply(self, call: Call, plan: Plan, texts: Sequence[str]) -> Reply:
+        """Rows of texts by a plan that is already checked, all or nothing.
+
+        Raises:
+            RequestError: with `index` where one text is to blame.
+        """
         held = self._admit(call, plan, texts)
         try:
             encoded = await self.encode(texts, plan)

@@ -72,7 +72,7 @@ class Served:
         Raises:
             ModelNotFound, FingerprintMismatch, InvalidDimensions, InvalidRequest.
         """
-        self._check_identity(options)
+        self.check_identity(options.model, options.expected_fingerprint)
         return Plan(
             form=RowForm(self._dimensions(options), options.normalize, options.encoding),
             prompt=prompt_for(self.prompts, options.input_type, options.instruction),
@@ -119,10 +119,14 @@ class Served:
             index=index,
         )
 
-    def _check_identity(self, options: Options) -> None:
-        if options.model and not same_model(options.model, self.model):
-            raise ModelNotFound(f"{_shown(options.model)} is not served here, {self.model} is")
-        expected = options.expected_fingerprint
+    def check_identity(self, model: str | None, expected: str | None) -> None:
+        """Check the model and the fingerprint that a request asks for.
+
+        Raises:
+            ModelNotFound, FingerprintMismatch.
+        """
+        if model and not same_model(model, self.model):
+            raise ModelNotFound(f"{_shown(model)} is not served here, {self.model} is")
         if expected and expected != self.fingerprint:
             raise FingerprintMismatch(
                 f"the index was made with fingerprint {_shown(expected)}, this server's is "

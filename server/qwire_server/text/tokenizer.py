@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
@@ -72,6 +72,18 @@ class Encoded:
         self.ids += other.ids
         self.cut += other.cut
         self.unknown += other.unknown
+
+
+class Encoder(Protocol):
+    """What turns the texts of a request into token ids; all of them share a prompt."""
+
+    def encode(
+        self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END
+    ) -> Encoded:
+        """Ids of each text, `prompt` before it."""
+
+    def count(self, texts: Sequence[str], prompt: str = "") -> tuple[list[int], list[int]]:
+        """Tokens of each text, untruncated, and how many of them are unknown."""
 
 
 class Tokenizer:
