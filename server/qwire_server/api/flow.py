@@ -13,7 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
-from qwire_server.api.embedder import asker, error_of
+from qwire_server.api.embedder import asker
+from qwire_server.api.gather import error_of
+from qwire_server.api.timings import NO_TIME, Stopwatch, Timings
 from qwire_server.engine.work import NO_ROWS
 from qwire_server.text.pool import slices
 
@@ -40,6 +42,7 @@ class Answer:
     errors: list[tuple[int, RequestError]]
     tokens: int  # of all these texts; in flight until this is written
     cost: int = 0  # of all these texts, microseconds of device time
+    timings: Timings = NO_TIME
 
     @property
     def texts(self) -> int:
@@ -156,7 +159,7 @@ class Flow:
 
     async def _run(self, chunk: _Chunk, held: Held, estimate: int) -> None:
         """One chunk, from tokenising to its last answer."""
-        key = None
+        key, watch = None, Stopwatch()
         try:
             encoded = await self._embedder.encode(chunk.texts, chunk.plan)
             tokens = sum(encoded.tokens)
@@ -168,7 +171,7 @@ class Flow:
             if encoded.errors:
                 self._answer_errors(chunk, encoded.errors)
                 chunk = chunk.without(set(encoded.errors))
-            chunk.expect(encoded, costs)
+            chunk.expect(encoded, costs, watch)
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(
@@ -220,8 +223,10 @@ class _Chunk:
         kept = [i for i in range(len(self.texts)) if i not in dropped]
         return _Chunk(self.plan, [self.ids[i] for i in kept], [self.texts[i] for i in kept])
 
-    def expect(self, encoded: Encoded, costs: list[int]) -> None:
-        """Take the tokens of the texts that are left."""
+    def expect(self, encoded: Encoded, costs: list[int], watch: Stopwatch) -> None:
+        """Take the tokens of the texts that are left, right after they were encoded."""
+        watch.encoded()
+        self._watch = watch
         kept = [i for i in range(len(encoded.ids)) if i not in encoded.errors]
         tokens, cut, unknown = encoded.tokens, encoded.cut, encoded.unknown
         self.token_ids = [encoded.ids[i] for i in kept]
@@ -241,4 +246,5 @@ class _Chunk:
             errors=[(self.ids[f.index], error_of(f)) for f in outcome.failures],
             tokens=sum(self._usage[i][0] for i in (*outcome.indices, *failed)),
             cost=sum(self.costs[i] for i in (*outcome.indices, *failed)),
+            timings=self._watch.stop(outcome.seconds),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -171,7 +172,7 @@ class Engine:
                 splits=done.splits,
             )
         )
-        return done.outcomes
+        return [replace(outcome, seconds=took / 1e6) for outcome in done.outcomes]
 
     def _settle(self, batch: list[Item]) -> None:
         """Forget entries that have nothing left to answer."""

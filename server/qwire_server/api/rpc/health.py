@@ -15,18 +15,27 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from qwire_server.api.rpc.guard import ascii_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context
 
-SERVICES = ("", "qwire.v1.Embedding")
+# What each name stands for: anything at all, the embedding model, the reranker, or nothing of ours.
+SERVICES: dict[str, Callable[[Gate], bool]] = {
+    "": lambda gate: gate.is_serving,
+    "qwire.v1.Embedding": lambda gate: gate.is_serving,
+    "tei.v1.Info": lambda gate: gate.is_serving,
+    "tei.v1.Tokenize": lambda gate: gate.is_serving,
+    "tei.v1.Embed": lambda gate: gate.is_serving and gate.models()[0] is not None,
+    "tei.v1.Rerank": lambda gate: gate.is_serving and gate.models()[1] is not None,
+    "tei.v1.Predict": lambda _: False,  # no classifier is served
+}
 REASON_KEY = "qwire-reason"  # of the trailing metadata
 _Response = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ships no types
-    """Health of the whole server and of its one service, which are the same."""
+    """Health of the whole server and of each service."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -60,5 +69,5 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # sh
     def _status(self, service: str) -> health_pb2.HealthCheckResponse:
         if service not in SERVICES:
             return _Response(status=_Response.SERVICE_UNKNOWN)
-        serving = self._gate.is_serving
+        serving = SERVICES[service](self._gate)
         return _Response(status=_Response.SERVING if serving else _Response.NOT_SERVING)
