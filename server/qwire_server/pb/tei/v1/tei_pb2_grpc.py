@@ -70,7 +70,8 @@ class Info(object):
 
 
 class EmbedStub(object):
-    """One vector for a text. Sparse vectors and vectors of single tokens are UNIMPLEMENTED here.
+    """One vector for a text. Here, sparse vectors are FAILED_PRECONDITION, as no model gives them, and
+    vectors of single tokens UNIMPLEMENTED.
     """
 
     def __init__(self, channel):
@@ -112,7 +113,8 @@ class EmbedStub(object):
 
 
 class EmbedServicer(object):
-    """One vector for a text. Sparse vectors and vectors of single tokens are UNIMPLEMENTED here.
+    """One vector for a text. Here, sparse vectors are FAILED_PRECONDITION, as no model gives them, and
+    vectors of single tokens UNIMPLEMENTED.
     """
 
     def Embed(self, request, context):
@@ -192,7 +194,8 @@ def add_EmbedServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Embed(object):
-    """One vector for a text. Sparse vectors and vectors of single tokens are UNIMPLEMENTED here.
+    """One vector for a text. Here, sparse vectors are FAILED_PRECONDITION, as no model gives them, and
+    vectors of single tokens UNIMPLEMENTED.
     """
 
     @staticmethod
