@@ -93,8 +93,8 @@ class TextTooLong(InvalidRequest):
     """
 
     code = "TEXT_TOO_LONG"
-    tokens = 0
-    max_tokens = 0
+    tokens: int = 0
+    max_tokens: int = 0
 
 
 class RequestTooLarge(InvalidRequest):

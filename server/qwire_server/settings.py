@@ -51,7 +51,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Settings(BaseSettings):
-    """Serve one embedding model over gRPC.
+    """Serve one embedding model, one reranker, or both over gRPC.
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
@@ -59,6 +59,7 @@ class Settings(BaseSettings):
       qwire serve                                  Qwen3-Embedding-0.6B from the hub
       qwire serve --model demo --grpc-port 50052   a small English model that needs no hub
       qwire serve --model ./Qwen3-Embedding-4B --batch-tokens 32768
+      qwire serve --reranker Qwen/Qwen3-Reranker-0.6B   an embedding model and a reranker
     """
 
     model_config = SettingsConfigDict(
@@ -74,12 +75,27 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "Qwen/Qwen3-Embedding-0.6B",
-        description="a hub id, a local folder in the sentence-transformers layout, or `demo`",
+        description="a hub id, a local folder in the sentence-transformers layout, or `demo`; "
+        "`none` for a reranker alone",
     )
     model_source: Literal["hub", "modelscope"] = Field(
         "hub", description="where an id is looked up: the Hugging Face hub, or ModelScope"
     )
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    reranker: str | None = Field(
+        None,
+        description="a hub id or a local folder: Qwen3-Reranker, or a cross-encoder in the "
+        "sentence-transformers layout; default: no reranking",
+    )
+    reranker_revision: str | None = Field(
+        None, description="branch, tag or commit of the reranker on the hub"
+    )
+    reranker_max_tokens: int | None = Field(
+        None,
+        gt=2,
+        description="most tokens of prompt, query and document together; default: 8192, or what "
+        "the reranker takes",
+    )
     pooling: Literal["auto", "last", "mean", "cls"] = Field(
         "auto", description="how tokens become one vector; auto: as the model's folder says"
     )

@@ -20,11 +20,9 @@ class Timings:
     queue: float = 0.0
     compute: float = 0.0
 
-    def plus(self, other: Timings) -> Timings:
-        """Of two requests, one after the other."""
-        return Timings(
-            self.tokenize + other.tokenize, self.queue + other.queue, self.compute + other.compute
-        )
+    def total(self) -> float:
+        """Seconds from the tokeniser to the reply."""
+        return self.tokenize + self.queue + self.compute
 
 
 NO_TIME = Timings()

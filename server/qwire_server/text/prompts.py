@@ -30,10 +30,9 @@ def prompt_named(prompts: Prompts, name: str) -> str:
         InvalidRequest: it names no such prompt.
     """
     if name not in prompts.named:
-        names = ", ".join(f'"{known}"' for known in prompts.named)
-        raise InvalidRequest(
-            f"the model has no prompt {name[:100]!a}. Available prompts: [{names}]"
-        )
+        listed = ", ".join(f'"{known}"' for known in prompts.named)
+        names = f"Available prompts: [{listed}]" if listed else "It has none: leave it unset"
+        raise InvalidRequest(f"the model has no prompt {name[:100]!a}. {names}")
     return prompts.named[name]
 
 

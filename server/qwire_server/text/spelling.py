@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tokenizers import Encoding
+    from tokenizers import Encoding, Tokenizer
 
 
 class Token(NamedTuple):
@@ -27,7 +27,19 @@ class Token(NamedTuple):
     stop: int | None
 
 
-def spelled(text: str, encoding: Encoding) -> list[Token]:
+def spell(rust: Tokenizer, texts: Sequence[str], *, special: bool) -> list[list[Token]]:
+    """Tokens of each text; those that the tokenizer puts around it only if asked for."""
+    encodings = rust.encode_batch(texts, add_special_tokens=special)
+    return [_spelled(text, e) for text, e in zip(texts, encodings, strict=True)]
+
+
+def join(rust: Tokenizer, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+    """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+    texts: list[str] = rust.decode_batch(ids, skip_special_tokens=skip_special)
+    return texts
+
+
+def _spelled(text: str, encoding: Encoding) -> list[Token]:
     """The tokens of a text that was encoded with offsets in characters."""
     at = _byte_offsets(text)
     parts = zip(

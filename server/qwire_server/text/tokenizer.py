@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
-from qwire_server.text.spelling import spelled
+from qwire_server.text.spelling import join, spell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,13 +180,11 @@ class Tokenizer:
 
     def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
         """Tokens of each text, prompt included; special ones around it only if asked for."""
-        full = [self._lower(prompt + text) for text in texts]
-        encodings = self._rust.encode_batch(full, add_special_tokens=special)
-        return [spelled(text, e) for text, e in zip(full, encodings, strict=True)]
+        return spell(self._rust, [self._lower(prompt + text) for text in texts], special=special)
 
     def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
         """Texts of token ids; an id that the tokenizer has no entry for is left out."""
-        return self._rust.decode_batch(ids, skip_special_tokens=skip_special)
+        return join(self._rust, ids, skip_special=skip_special)
 
     def _lower(self, text: str) -> str:
         return text.lower() if self._lower_case else text

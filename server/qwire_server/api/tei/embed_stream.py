@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from qwire_server.api.flow import Answer, Flow
+from qwire_server.api.chunk import Answer
+from qwire_server.api.flow import Flow
 from qwire_server.api.tei import wire
 from qwire_server.engine.rows import row_bytes
 from qwire_server.errors import RequestError, Unavailable
@@ -148,10 +149,8 @@ class EmbedStream:
             run = list(same)
             texts = list(takewhile(bool, (message.inputs for message in run)))
             try:
-                options = wire.options_from(run[0])
-                self.flow.served.plan(self._call, options)
-                ids = self._accept(texts, now)
-                await self.flow.put(ids, texts, options)
+                plan = self.flow.served.plan(self._call, wire.options_from(run[0]))
+                await self.flow.feed(self._accept(texts, now), texts, plan)
                 if len(texts) < len(run):
                     wire.check_inputs("")
             except RequestError as error:

@@ -35,7 +35,7 @@ class RerankService(pb_grpc.RerankServicer):
             texts = list(request.texts)
             tally.texts = len(texts)
             wire.check_texts(texts)
-            options = wire.rank_options(request, raw_scores=request.raw_scores)
+            options = wire.rank_options(request)
             ranking = await reranker.rerank(call, request.query, texts, options)
             tally.tokens, tally.cut = sum(ranking.tokens), sum(ranking.cut)
             chars = len(request.query) * len(texts) + sum(map(len, texts))
@@ -51,11 +51,15 @@ class RerankService(pb_grpc.RerankServicer):
         began = time.monotonic()
         async with guarded_stream(self._guard, "RerankStream", context, _chars) as opened:
             call, tally, arrivals = opened
-            stream = RerankStream(call, self._gate.reranker())
-            while await arrivals.some():
-                await stream.put(arrivals.take())
-            tally.texts, tally.tokens, tally.cut = stream.texts, stream.tokens, stream.cut
-            took = wire.metadata(stream.chars, stream.tokens, began, stream.timings)
+            reranker = self._gate.reranker()
+            with reranker.embedder.room.stream(call.client):
+                stream = RerankStream(call, arrivals, reranker)
+                try:
+                    await stream.serve()
+                finally:
+                    flow = stream.flow
+                    tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
+            took = wire.metadata(stream.chars, tally.tokens, began, stream.timings)
             return wire.rerank_response(stream.scores, stream.shown, took)
 
 

@@ -76,16 +76,14 @@ def rank_key(request: pb.RerankStreamRequest) -> tuple[object, ...]:
     return request.query, request.truncate, request.truncation_direction
 
 
-def rank_options(
-    request: pb.RerankRequest | pb.RerankStreamRequest, *, raw_scores: bool
-) -> RankOptions:
+def rank_options(request: pb.RerankRequest | pb.RerankStreamRequest) -> RankOptions:
     """How texts are to be scored.
 
     Raises:
         InvalidRequest: an enum has a value that this server does not know.
     """
     truncate = truncation(truncate=request.truncate, direction=request.truncation_direction)
-    return RankOptions(truncate=truncate, raw_scores=raw_scores)
+    return RankOptions(truncate=truncate, raw_scores=request.raw_scores)
 
 
 def check_texts(texts: Sequence[str]) -> None:
