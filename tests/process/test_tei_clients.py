@@ -1,4 +1,4 @@
-"""Clients of text-embeddings-inference that nobody here wrote, unchanged, each in its own process."""
+"""Clients of text-embeddings-inference that nobody here wrote, each in a process of its own."""
 
 from __future__ import annotations
 
