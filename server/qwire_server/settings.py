@@ -7,7 +7,6 @@ refuses to start.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from pathlib import Path
@@ -24,22 +23,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from qwire_server import foreign
+from qwire_server import foreign, variables
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pydantic_core import ErrorDetails
 
-_PREFIX = "QWIRE_"
-_CLIENT_VARIABLES = {"QWIRE_TARGET", "QWIRE_API_KEY"}
-# Kubernetes gives every container variables for each Service of its namespace; for one named qwire
-# or qwire-grpc they begin like ours. https://kubernetes.io/docs/concepts/services-networking/service/
-_KUBERNETES_NAME = re.compile(
-    r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$"
-)
-_KUBERNETES_VALUE = re.compile(r"(tcp|udp)://")
 _BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
@@ -63,7 +54,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=variables.PREFIX,
         frozen=True,
         extra="forbid",
         cli_kebab_case=True,
@@ -118,6 +109,11 @@ class Settings(BaseSettings):
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
+    prefix_cache: ByteSize | None = Field(
+        None,
+        description="most memory for what queries with the same instruction have in common, such "
+        "as 64MiB, or off; default: 256MiB on a CPU, off on a GPU",
+    )
     request_tokens: int | None = Field(
         None, gt=0, description="most tokens of one request; default: 64 batches"
     )
@@ -164,10 +160,12 @@ class Settings(BaseSettings):
     @field_validator("memory_limit", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
-        """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
-        if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
-            raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
-        return value
+        return _with_unit(value)
+
+    @field_validator("prefix_cache", mode="before")
+    @classmethod
+    def _has_a_unit_or_is_off(cls, value: object) -> object:
+        return 0 if value in {"off", "0"} else _with_unit(value)
 
     @classmethod
     def settings_customise_sources(
@@ -183,10 +181,17 @@ class Settings(BaseSettings):
         env_settings.env_vars = {
             name: value
             for name, value in env_settings.env_vars.items()
-            if not _is_kubernetes(name.upper(), value or "")
+            if not variables.is_kubernetes(name.upper(), value or "")
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
+
+
+def _with_unit(value: object) -> object:
+    """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
+    if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
+        raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
+    return value
 
 
 def load(argv: Sequence[str]) -> Settings:
@@ -196,7 +201,7 @@ def load(argv: Sequence[str]) -> Settings:
         StartError: one is unknown or out of range; the message is one line.
         SystemExit: status 0, after `--help`.
     """
-    _refuse_unknown_variables(os.environ)
+    variables.refuse_unknown(os.environ, set(Settings.model_fields))
     if answers := foreign.answers(argv):
         raise StartError("; ".join(answers))
     try:
@@ -217,22 +222,6 @@ def load(argv: Sequence[str]) -> Settings:
         raise StartError(f"--config: {error}") from error
 
 
-def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    known = {_PREFIX + name.upper() for name in Settings.model_fields} | _CLIENT_VARIABLES
-    for name, value in environment.items():
-        if name.startswith(_PREFIX) and name not in known and not _is_kubernetes(name, value):
-            raise StartError(f"{name} is not a setting{_nearest(name, known)}")
-
-
-def _is_kubernetes(name: str, value: str) -> bool:
-    return bool(_KUBERNETES_NAME.match(name) or _KUBERNETES_VALUE.match(value))
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean {close[0]}?" if close else "; `qwire serve --help` lists them"
-
-
 def _config_file(argv: Sequence[str]) -> Path | None:
     """The file is needed before the other flags are read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -246,7 +235,7 @@ def _config_file(argv: Sequence[str]) -> Path | None:
 def _told(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        nearest = _nearest(name, set(Settings.model_fields))
+        nearest = variables.nearest(name, set(Settings.model_fields))
         return f"{name} in the --config file is not a setting{nearest}"
     message = error["msg"].removeprefix("Value error, ")
     return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

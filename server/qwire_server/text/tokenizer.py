@@ -9,7 +9,9 @@ import copy
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from qwire_server.text.spelling import Token
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
+# Texts of each kind, behind a prompt: its last token is its own where none of them joins it.
+_KINDS = ("", "a", "The", "1", "中", " a", "\n", ".", "'s")
+_PROMPTS_KNOWN = 64
+_MOST_PROMPT_CHARS = 65536  # of a prompt that is remembered, 16 MB for all of them together
 
 
 class Truncate(IntEnum):
@@ -72,24 +78,6 @@ class Encoded:
         self.unknown += other.unknown
 
 
-class Encoder(Protocol):
-    """What turns the texts of a request into token ids; all of them share a prompt."""
-
-    def encode(
-        self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END
-    ) -> Encoded:
-        """Ids of each text, `prompt` before it."""
-
-    def count(self, texts: Sequence[str], prompt: str = "") -> tuple[list[int], list[int]]:
-        """Tokens of each text, untruncated, and how many of them are unknown."""
-
-    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
-        """Tokens of each text, prompt included; special ones around it only if asked for."""
-
-    def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
-        """Texts of token ids."""
-
-
 class Tokenizer:
     """Encodes batches of texts.
 
@@ -113,6 +101,7 @@ class Tokenizer:
         self._unknown_id = unknown_id
         self._lower_case = lower_case
         self._before, self._after = _special_tokens(rust)
+        self._shared = lru_cache(_PROMPTS_KNOWN)(self._find_shared)
 
     @classmethod
     def load(
@@ -158,7 +147,7 @@ class Tokenizer:
             InvalidRequest: the prompt alone leaves no room for a text.
         """
         full = [self._lower(prompt + text) for text in texts]
-        encoded = Encoded()
+        encoded = Encoded(shared=self.shared(prompt))
         for i, encoding in enumerate(self._rust.encode_batch_fast(full)):
             ids = np.array(encoding.ids, dtype=np.int32)
             encoded.cut.append(max(len(ids) - self.max_tokens, 0))
@@ -185,6 +174,18 @@ class Tokenizer:
     def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
         """Texts of token ids; an id that the tokenizer has no entry for is left out."""
         return join(self._rust, ids, skip_special=skip_special)
+
+    def shared(self, prompt: str) -> int:
+        """How many leading tokens texts with this prompt share, as a rule: to be checked by id.
+
+        A token that may reach from the prompt into the text does not count.
+        """
+        return self._shared(prompt) if 0 < len(prompt) <= _MOST_PROMPT_CHARS else 0
+
+    def _find_shared(self, prompt: str) -> int:
+        full = [self._lower(prompt + kind) for kind in _KINDS]
+        columns = zip(*(e.ids for e in self._rust.encode_batch_fast(full)), strict=False)
+        return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 
     def _lower(self, text: str) -> str:
         return text.lower() if self._lower_case else text
