@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qwire_server.checkpoint.progress import Progress
     from qwire_server.engine.runner import Runner
     from qwire_server.settings import Settings
-    from qwire_server.text.tokenizer import Encoder
+    from qwire_server.text.encoder import Encoder
 
 _LOG = logging.getLogger("qwire.server")
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
