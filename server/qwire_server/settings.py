@@ -7,7 +7,6 @@ refuses to start.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from pathlib import Path
@@ -24,22 +23,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from qwire_server import foreign
+from qwire_server import foreign, variables
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pydantic_core import ErrorDetails
 
-_PREFIX = "QWIRE_"
-_CLIENT_VARIABLES = {"QWIRE_TARGET", "QWIRE_API_KEY"}
-# Kubernetes gives every container variables for each Service of its namespace; for one named qwire
-# or qwire-grpc they begin like ours. https://kubernetes.io/docs/concepts/services-networking/service/
-_KUBERNETES_NAME = re.compile(
-    r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$"
-)
-_KUBERNETES_VALUE = re.compile(r"(tcp|udp)://")
 _BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
@@ -51,7 +42,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Settings(BaseSettings):
-    """Serve one embedding model over gRPC.
+    """Serve an embedding model over gRPC and HTTP.
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
@@ -62,7 +53,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=variables.PREFIX,
         frozen=True,
         extra="forbid",
         cli_kebab_case=True,
@@ -99,6 +90,28 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
+    http_port: int | Literal["off"] = Field(
+        8000, description="HTTP port; 0 takes a free one, off opens none"
+    )
+    http_allowed_hosts: str | None = Field(
+        None,
+        description="names that the Host header may hold, with commas between them, * for any; "
+        "default: this machine's loopback names while --host is one of them, else any",
+    )
+    http_cors_origins: str | None = Field(
+        None,
+        description="web origins whose pages may call, such as https://app.example.org, with "
+        "commas between them; default: none but the server's own",
+    )
+    http_body_bytes: int = Field(
+        16 * 1024 * 1024, gt=0, description="most bytes of one HTTP request's body"
+    )
+    http_token_ids: bool = Field(
+        False, description="take arrays of token ids of the served model's own tokenizer"
+    )
+    model_alias: str | None = Field(
+        None, description="more names that requests may use, with commas between them"
+    )
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
@@ -141,6 +154,13 @@ class Settings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
+    @field_validator("http_port", mode="before")
+    @classmethod
+    def _is_a_port(cls, value: object) -> object:
+        if value != "off" and not (str(value).isdecimal() and int(str(value)) <= 65535):
+            raise ValueError("neither a port (0 to 65535) nor off")
+        return value
+
     @field_validator("memory_limit", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
@@ -163,7 +183,7 @@ class Settings(BaseSettings):
         env_settings.env_vars = {
             name: value
             for name, value in env_settings.env_vars.items()
-            if not _is_kubernetes(name.upper(), value or "")
+            if not variables.is_kubernetes(name.upper(), value or "")
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
@@ -176,7 +196,7 @@ def load(argv: Sequence[str]) -> Settings:
         StartError: one is unknown or out of range; the message is one line.
         SystemExit: status 0, after `--help`.
     """
-    _refuse_unknown_variables(os.environ)
+    variables.refuse_unknown(os.environ, Settings.model_fields)
     if answers := foreign.answers(argv):
         raise StartError("; ".join(answers))
     try:
@@ -197,22 +217,6 @@ def load(argv: Sequence[str]) -> Settings:
         raise StartError(f"--config: {error}") from error
 
 
-def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    known = {_PREFIX + name.upper() for name in Settings.model_fields} | _CLIENT_VARIABLES
-    for name, value in environment.items():
-        if name.startswith(_PREFIX) and name not in known and not _is_kubernetes(name, value):
-            raise StartError(f"{name} is not a setting{_nearest(name, known)}")
-
-
-def _is_kubernetes(name: str, value: str) -> bool:
-    return bool(_KUBERNETES_NAME.match(name) or _KUBERNETES_VALUE.match(value))
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean {close[0]}?" if close else "; `qwire serve --help` lists them"
-
-
 def _config_file(argv: Sequence[str]) -> Path | None:
     """The file is needed before the other flags are read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -226,7 +230,7 @@ def _config_file(argv: Sequence[str]) -> Path | None:
 def _told(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        nearest = _nearest(name, set(Settings.model_fields))
+        nearest = variables.nearest(name, Settings.model_fields)
         return f"{name} in the --config file is not a setting{nearest}"
     message = error["msg"].removeprefix("Value error, ")
     return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"
