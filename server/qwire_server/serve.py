@@ -17,6 +17,7 @@ from qwire._version import __version__
 from qwire_server.api.dispatch import Dispatcher
 from qwire_server.api.embedder import Embedder
 from qwire_server.api.gate import Gate
+from qwire_server.api.metrics import MetricsObserver
 from qwire_server.api.room import Room
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.listener import listen
@@ -31,12 +32,14 @@ from qwire_server.engine.queue.quota import Quota, Quotas
 from qwire_server.engine.runner import Model
 from qwire_server.load import load_model
 from qwire_server.text.pool import Pool
+from qwire_server.web import open_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
 
+    from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.rpc.guard import Context
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
@@ -46,7 +49,7 @@ _LOG = logging.getLogger("qwire.server")
 
 
 class Server:
-    """One process: a gRPC port, one model, one engine.
+    """One process: a gRPC port, an HTTP port, one model, one engine.
 
     Args:
         settings: of this server.
@@ -57,6 +60,7 @@ class Server:
 
     Attributes:
         port: that gRPC listens on, known after `start`.
+        http_port: that HTTP listens on, known after `start`; 0 if there is none.
     """
 
     def __init__(
@@ -67,10 +71,11 @@ class Server:
         alive_seconds: float = ALIVE_SECONDS,
         identify: Callable[[Context], str] | None = None,
     ) -> None:
-        self.port = 0
+        self.port = self.http_port = 0
         self._settings = settings
         self._counters = Counters()
-        self._observer = Observers(observer or LogObserver(), self._counters)
+        self._metrics = MetricsObserver()
+        self._observer = Observers(observer or LogObserver(), self._counters, self._metrics)
         bars = settings.log_format == "text" and sys.stderr.isatty()
         progress = Progress(bars=bars)
         self._load = load or partial(load_model, progress=progress)
@@ -81,6 +86,7 @@ class Server:
         self._engine: Engine | None = None
         self._pool: Pool | None = None
         self._grpc: grpc.aio.Server | None = None
+        self._http: HttpPort | None = None
 
     def __repr__(self) -> str:
         return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
@@ -101,11 +107,14 @@ class Server:
         self._grpc, self.port = await listen(
             self._settings.host, self._settings.grpc_port, self._gate, guard, self._alive_seconds
         )
-        _LOG.info("listening on %s:%d, not yet ready", self._settings.host, self.port)
         try:
+            self._http = await open_http(self._settings, self._gate, self._observer, self._metrics)
+            self.http_port = self._http.port if self._http else 0
+            _LOG.info("listening on %s, not yet ready", self._places())
             loaded = await asyncio.to_thread(self._load, self._settings)
         except BaseException:
             await self._grpc.stop(None)
+            await self._close_http(0)
             raise
         self._take_work(loaded)
         served = loaded.served
@@ -116,7 +125,7 @@ class Server:
             served.device,
             served.dtype,
             served.fingerprint,
-            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s "
+            f"{self._places()} after {time.monotonic() - began:.1f} s "
             f"(loaded in {loaded.load_seconds:.1f} s, {loaded.memory})",
         )
 
@@ -136,16 +145,31 @@ class Server:
         self._gate.close(self._failure or "the server is stopping: try again elsewhere")
         assert self._grpc is not None
         _LOG.info("stopping: %d calls open", self._gate.open_calls)
-        # The port closes at once; open calls go on.
+        # gRPC's port closes at once, HTTP's tells probes that the server drains; open calls go on.
+        ends = time.monotonic() + self._settings.drain_seconds
         closing = asyncio.create_task(self._grpc.stop(self._settings.drain_seconds))
-        await asyncio.wait({closing}, timeout=self._settings.drain_seconds)
+        idle = asyncio.create_task(self._gate.idle())
+        await asyncio.wait({closing, idle}, timeout=self._settings.drain_seconds)
+        idle.cancel()
         if cut := self._gate.open_calls:
             _LOG.warning("%d calls were cut after %g s", cut, self._settings.drain_seconds)
         await closing
+        await self._close_http(ends - time.monotonic())
         if self._engine:
             await asyncio.to_thread(self._engine.close)
         if self._pool:
             await asyncio.to_thread(self._pool.close)
+
+    def _places(self) -> str:
+        """Where it listens, as the log says it."""
+        host = self._settings.host
+        return f"grpc {host}:{self.port}" + (
+            f" and http {host}:{self.http_port}" if self._http else ""
+        )
+
+    async def _close_http(self, seconds: float) -> None:
+        if self._http:
+            await self._http.close(seconds)
 
     def _take_work(self, loaded: LoadedModel) -> None:
         loop = asyncio.get_running_loop()

@@ -189,6 +189,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
 
+def words(listed: str | None) -> tuple[str, ...]:
+    """A setting with commas between its words, word by word."""
+    return tuple(filter(None, (word.strip() for word in (listed or "").split(","))))
+
+
 def load(argv: Sequence[str]) -> Settings:
     """Settings of this process.
 
