@@ -26,6 +26,8 @@ tiny_qwen3(pathlib.Path(sys.argv[2]))
 runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
 """
 _SERVERS = {"demo_server", "qwen_server"}
+# Servers of tests open no HTTP port unless asked to: they would all want the default one.
+os.environ["QWIRE_HTTP_PORT"] = "off"
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[str]:
     """Start `qwire serve`, yield its gRPC address, stop it with SIGTERM, insist on status 0."""
     command = [sys.executable, *program, "--model", model, "--grpc-port", "0"]
+    command += ["--http-port", "off"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
     paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]
     env["PYTHONPATH"] = os.pathsep.join(paths)

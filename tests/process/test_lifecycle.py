@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "qwire_server", *arguments]
+    return [sys.executable, "-m", "qwire_server", "--http-port", "off", *arguments]
 
 
 def refused(*arguments: str, **environment: str) -> str:

@@ -24,7 +24,8 @@ BLOW_AT = 100
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    with Process("-m", "qwire", "serve", "--model", "demo", "--grpc-port", "{port}") as running:
+    ports = ("--grpc-port", "{port}", "--http-port", "off")
+    with Process("-m", "qwire", "serve", "--model", "demo", *ports) as running:
         running.keep_alive()  # as a supervisor does
         yield running
 

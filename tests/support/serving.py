@@ -120,7 +120,7 @@ async def serving(
 ) -> AsyncIterator[Running]:
     """Start a server; stop it at the end, whatever happened."""
     observer = Recorder()
-    chosen = Settings(model="demo", grpc_port=0, **{"drain_seconds": 5, **settings})
+    chosen = Settings(model="demo", grpc_port=0, **{"http_port": "off", "drain_seconds": 5, **settings})
     server = Server(chosen, observer, load, alive_seconds)
     await server.start()
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
