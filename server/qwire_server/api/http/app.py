@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse, JSONResponse
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse
 
 from qwire._version import __version__
-from qwire_server.api.http import health, openai, rerank, tei
+from qwire_server.api.http import health, openai, pages, rerank, tei
 from qwire_server.api.http.door import Door
 from qwire_server.api.http.errors import openai_shape, refusal
 from qwire_server.api.http.guard import CLASS_HEADER, INTERACTIVE_TEXTS, TIMEOUT_HEADER
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from qwire_server.api.http.guard import Guard
     from qwire_server.api.metrics import MetricsObserver
 
-_PAGE = Path(__file__).parent / "page"
 _ABOUT = f"""\
 Embeddings and reranking by one engine, in the words of OpenAI, Jina, Cohere and
 text-embeddings-inference. gRPC is on another port.
@@ -52,10 +49,9 @@ def application(guard: Guard, metrics: MetricsObserver, tokenizer_threads: int) 
         rerank.routes(guard),
         tei.routes(guard, tokenizer_threads),
         health.routes(guard.gate, metrics),
+        pages.routes(),
     ):
         app.include_router(router)
-    app.add_api_route("/docs", _docs, include_in_schema=False)
-    app.mount("/", StaticFiles(directory=_PAGE, html=True))
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(HTTPException, _no_route)
     return Door(_with_cors(app, guard.rules.origins), guard.rules)
@@ -67,11 +63,6 @@ def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     return CORSMiddleware(
         app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"]
     )
-
-
-async def _docs() -> FileResponse:
-    """The OpenAPI document as a page that needs nothing from elsewhere."""
-    return FileResponse(_PAGE / "docs.html")
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 B = TypeVar("B", bound="Body")
-# What is read and thrown away of a body that is too large, so that the client has sent it and reads
-# our answer; one that sends more is cut.
+# Of a body that is too large so many times the limit is read and thrown away, so that its client
+# has sent it and reads our answer; one that sends more is cut.
 _DISCARDED = 8
 
 

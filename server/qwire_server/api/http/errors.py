@@ -81,7 +81,7 @@ def rerank_shape(error: RequestError) -> tuple[int, dict[str, Any]]:
 def refusal(error: RequestError, shape: Shape) -> Response:
     """The whole response to a request that failed."""
     status, body = shape(error)
-    headers = {}
+    headers = {"connection": "close"} if isinstance(error, BodyTooLarge) else {}
     seconds = error.retry_after
     if seconds is None and isinstance(error, Unavailable):
         seconds = _RETRY_SECONDS
