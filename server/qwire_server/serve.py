@@ -179,6 +179,7 @@ class Server:
             {loaded.served.model: Model(loaded.runner, loaded.cost)},
             limits=BatchLimits(
                 tokens=limits.batch_tokens,
+                texts=1 if settings.deterministic else limits.batch_tokens,
                 launch=round(limits.launch_ms * 1000),
                 bulk_share=settings.bulk_share,
             ),

@@ -133,6 +133,10 @@ class Settings(BaseSettings):
         description="most milliseconds of one batch while questions have come in the last 10 s, "
         "otherwise batches are full; default: 15 on a GPU, 200 on a CPU",
     )
+    deterministic: bool = Field(
+        default=False,
+        description="run each text alone, so that no bit of its vector depends on others; slower",
+    )
     bulk_share: float = Field(
         0.2, ge=0, le=0.5, description="device time kept for bulk while interactive work waits"
     )

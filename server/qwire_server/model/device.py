@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from qwire_server.errors import StartError
+from qwire_server.model.errors import DeviceLost, OutOfMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LOG = logging.getLogger("qwire.server")
 _BF16_CAPABILITY = (8, 0)  # below it bf16 is emulated, and the packed kernel does not exist
@@ -91,6 +97,23 @@ def describe_memory(device: torch.device, weights: int) -> str:
     if device.type == "cuda":
         return f"{_size(torch.cuda.memory_reserved(device))} of GPU memory"
     return f"{_size(weights)} of weights"
+
+
+@contextmanager
+def mapped_errors(device: torch.device) -> Iterator[None]:
+    """Foreign errors by what helps. On CUDA anything but out-of-memory is sticky."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemory(str(error)) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):
+            raise OutOfMemory(str(error)) from error
+        if device.type == "cuda":
+            raise DeviceLost(str(error).splitlines()[0]) from error
+        raise
 
 
 def _size(num_bytes: int) -> str:

@@ -156,6 +156,7 @@ def stats_response(stats: Stats) -> pb.StatsResponse:
         batches=counters.batches,
         batch_fill=counters.batch_fill,
         busy_seconds=counters.busy_seconds,
+        starved_seconds=counters.starved_seconds,
         cost_accuracy=stats.cost_accuracy,
     )
 
