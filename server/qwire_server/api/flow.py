@@ -91,7 +91,10 @@ class Flow:
         Raises:
             RequestError: the options fit no text of the stream.
         """
-        plan = self.served.plan(self._call, options)
+        await self.feed(ids, texts, self.served.plan(self._call, options))
+
+    async def feed(self, ids: Sequence[int], texts: Sequence[str], plan: Plan) -> None:
+        """The same by a plan that is already checked."""
         self.texts += len(texts)
         self._texts_in_flight += len(texts)
         # No slice is larger than a batch: the queue is filled to its bound, not far beyond it.

@@ -61,7 +61,9 @@ def describe_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def check_memory(device: torch.device, dtype: str, needed: int, limit: int | None) -> None:
+def check_memory(
+    device: torch.device, dtype: str, needed: int, limit: int | None, *, taken: int = 0
+) -> None:
     """Hold this process to `limit` bytes of `device`, and refuse weights that cannot fit.
 
     On a GPU the limit bounds all that torch allocates; on a CPU the weights only.
@@ -71,14 +73,16 @@ def check_memory(device: torch.device, dtype: str, needed: int, limit: int | Non
         dtype: of the weights, for the message.
         needed: bytes of the weights.
         limit: of `--memory-limit`; None for all that is free.
+        taken: bytes of another model's weights that are on the device already.
 
     Raises:
         StartError: the weights alone need more.
     """
-    if limit is not None and needed > limit:
+    if limit is not None and needed + taken > limit:
+        beside = f" beside {_size(taken)} of the other model" if taken else ""
         raise StartError(
-            f"the weights need {_size(needed)} in {dtype}, --memory-limit is {_size(limit)}: raise "
-            f"it, {_smaller(dtype)}"
+            f"the weights need {_size(needed)} in {dtype}{beside}, --memory-limit is "
+            f"{_size(limit)}: raise it, {_smaller(dtype)}"
         )
     if device.type != "cuda":
         return

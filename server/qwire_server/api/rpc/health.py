@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context
 
-SERVICES = ("", "qwire.v1.Embedding")
+SERVICES = ("", "qwire.v1.Embedding", "qwire.v1.Reranking")
 REASON_KEY = "qwire-reason"  # of the trailing metadata
 _Response = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ships no types
-    """Health of the whole server and of its one service, which are the same."""
+    """Health of the whole server and of its services: one without a model is NOT_SERVING."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -60,5 +60,10 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # sh
     def _status(self, service: str) -> health_pb2.HealthCheckResponse:
         if service not in SERVICES:
             return _Response(status=_Response.SERVICE_UNKNOWN)
-        serving = self._gate.is_serving
+        serving = self._gate.is_serving and self._has_model(service)
         return _Response(status=_Response.SERVING if serving else _Response.NOT_SERVING)
+
+    def _has_model(self, service: str) -> bool:
+        embedder, reranker = self._gate.models()
+        wanted = {SERVICES[1]: embedder, SERVICES[2]: reranker}
+        return not service or wanted[service] is not None
