@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from qwire_server.errors import ModelError
@@ -36,11 +36,16 @@ INSTRUCTION_TEMPLATE = "Instruct: {instruction}\nQuery:"
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What is put before a text; `template` is empty where the model takes no instruction."""
+    """What is put before a text; `template` is empty where the model takes no instruction.
+
+    Attributes:
+        named: all that config_sentence_transformers.json lists, `query` and `document` included.
+    """
 
     query: str = ""
     document: str = ""
     template: str = ""
+    named: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,7 @@ def _prompts(folder: Path) -> Prompts:
     query = named.get("query", "")
     document = named.get("document") or named.get("passage", "")
     template = INSTRUCTION_TEMPLATE if _TEMPLATE.fullmatch(query) else ""
-    return Prompts(query, document, template)
+    return Prompts(query, document, template, named)
 
 
 def _languages(folder: Path) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
 from qwire_server.text.pairs import QWEN_PREFIX, QWEN_SUFFIX
+from qwire_server.text.spelling import join, spell
 from qwire_server.text.tokenizer import Encoded, Truncate
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from qwire_server.text.spelling import Token
 
 # Beginnings of documents that a tokenizer might merge with what stands before them.
 _PROBES = ("a", "A b", " a", "1", "\n", "\n\na", "中", ".", ":", "'s", "\u0301")
@@ -43,17 +46,24 @@ class PairTokenizer:
 
     Args:
         words: without added tokens, padding or truncation.
+        marks: the same with added tokens.
         frame: what is put around the two parts.
         max_tokens: most tokens of both parts and the frame together.
         unknown_id: the id that stands for what the vocabulary lacks, if there is one.
     """
 
     def __init__(
-        self, words: RustTokenizer, frame: Frame, max_tokens: int, unknown_id: int | None = None
+        self,
+        words: RustTokenizer,
+        marks: RustTokenizer,
+        frame: Frame,
+        max_tokens: int,
+        unknown_id: int | None = None,
     ) -> None:
         self.max_tokens = max_tokens
         self.frame = frame
         self._words = words
+        self._marks = marks
         self._unknown_id = unknown_id
 
     @classmethod
@@ -81,7 +91,8 @@ class PairTokenizer:
                 f"{path}: token id {largest} lies beyond the model's {vocab_size} embeddings"
             )
         unknown = config["model"].get("unk_token")
-        return cls(words, frame, max_tokens, words.token_to_id(unknown) if unknown else None)
+        unknown_id = words.token_to_id(unknown) if unknown else None
+        return cls(words, marks, frame, max_tokens, unknown_id)
 
     def encode(
         self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END
@@ -132,11 +143,21 @@ class PairTokenizer:
         return [np.array(e.ids, dtype=np.int32) for e in encodings]
 
     def _too_long(self, index: int, tokens: int) -> TextTooLong:
-        return TextTooLong(
+        error = TextTooLong(
             f"a document has {tokens} tokens with its query and prompt, the reranker takes "
             f"{self.max_tokens}: shorten it, or set truncate to end or start",
             index=index,
         )
+        error.tokens, error.max_tokens = tokens, self.max_tokens
+        return error
+
+    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
+        """Tokens of single texts, as the whole tokenizer sees them."""
+        return spell(self._marks, [prompt + text for text in texts], special=special)
+
+    def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+        """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+        return join(self._marks, ids, skip_special=skip_special)
 
     def _count_unknown(self, ids: NDArray[np.int32]) -> int:
         return 0 if self._unknown_id is None else int((ids == self._unknown_id).sum())

@@ -12,7 +12,8 @@ from qwire_server.engine.work import RequestClass
 from qwire_server.text.tokenizer import Truncate
 
 if TYPE_CHECKING:
-    from qwire_server.api.flow import Answer, Notice
+    from qwire_server.api.chunk import Answer
+    from qwire_server.api.flow import Notice
     from qwire_server.api.reranker import Ranking
     from qwire_server.api.served import Served
 

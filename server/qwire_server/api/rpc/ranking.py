@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from qwire_server.api.call import Call
-    from qwire_server.api.flow import Answer
+    from qwire_server.api.chunk import Answer
     from qwire_server.api.gate import Gate
     from qwire_server.api.reranker import Reranker
     from qwire_server.api.rpc.guard import Context, Guard

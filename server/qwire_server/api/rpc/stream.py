@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwire.v1 import embedding_pb2 as pb
-    from qwire_server.api.flow import Answer, Flow
+    from qwire_server.api.chunk import Answer
+    from qwire_server.api.flow import Flow
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from qwire_server.api.chunk import Answer
     from qwire_server.api.embedder import Reply
-    from qwire_server.api.flow import Answer, Notice
+    from qwire_server.api.flow import Notice
     from qwire_server.api.reranker import Reranker
     from qwire_server.api.served import Limits, Served
     from qwire_server.api.stats import ClassStats, Stats
