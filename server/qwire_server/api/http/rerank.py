@@ -107,7 +107,7 @@ def routes(guard: Guard) -> APIRouter:
 
     async def rerank(request: Request) -> Response:
         """Rank documents by how well they answer a query; the best first."""
-        return await guard.answer("rerank", request, rerank_shape, RerankBody, rank)
+        return await guard.answer("/rerank", request, rerank_shape, RerankBody, rank)
 
     for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
         router.add_api_route(
