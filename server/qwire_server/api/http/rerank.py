@@ -110,9 +110,8 @@ def routes(guard: Guard) -> APIRouter:
         return await guard.answer("/rerank", request, rerank_shape, RerankBody, rank)
 
     for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
-        router.add_api_route(
-            path, rerank, methods=["POST"], openapi_extra=documented(RerankBody), name=path
-        )
+        documents = documented(RerankBody)
+        router.add_api_route(path, rerank, methods=["POST"], openapi_extra=documents)
     return router
 
 
