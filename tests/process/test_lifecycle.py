@@ -133,7 +133,7 @@ def test_sigterm_answers_what_is_open_and_exits_with_0(folder: Path):
 
 
 def test_http_and_grpc_are_one_process_with_one_end(folder: Path):
-    """uvicorn leaves SIGTERM to the server, and the line that says "ready" names both ports."""
+    """Uvicorn leaves SIGTERM to the server, and the line that says "ready" names both ports."""
     with started("--model", str(folder), "--http-port", "0") as server:
         url = re.search(r" and http (127\.0\.0\.1:\d+) ", "\n".join(server.lines))
         assert url
