@@ -71,6 +71,19 @@ def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     assert f'"{socket.gethostname()}"' not in text
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_streams_of_both_contracts_are_compared(tmp_path: Path):
+    """Every text of every way is answered, and the three ways to make a reply agree."""
+    arguments = ("--rounds", "1", "--texts", "2", "--out", str(tmp_path))
+    printed = run("benchmarks.tei", *arguments, timeout=80)
+    (path,) = tmp_path.glob("*-tei.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["streams"]) == {"tei", "single", "chunks"}
+    assert set(result["microseconds_per_reply"]) == {"parsed", "list", "array"}
+    assert all(f"| {name} |" in printed for name in result["streams"])
+
+
 @pytest.mark.parametrize(
     ("name", "flag"), [("README.md", "--readme"), ("README.zh-CN.md", "--readme-zh")]
 )
