@@ -74,6 +74,7 @@ def load_reranker(
     content = fingerprint.content_revision(found.folder)
     # These take seconds to import; a wrong --reranker is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
+    from qwire_server.model.forward import make_forward  # noqa: PLC0415
     from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
 
     device = devices.choose_device(settings.device)
@@ -85,7 +86,14 @@ def load_reranker(
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model, head = _load(found.folder, layout, tokenizer, device, dtype)
     causal = layout.model_type == "qwen3"  # and its head reads the last token
-    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0)
+    forward = make_forward(
+        model,
+        head,
+        compiled=settings.compile,
+        graphs="off" if settings.deterministic else settings.cuda_graphs,
+        batch_tokens=limits.batch_tokens,
+    )
+    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0, forward)
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
