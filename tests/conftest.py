@@ -29,6 +29,8 @@ sys.argv += ["--reranker", str(tiny_reranker(folder.with_name("tiny-reranker")))
 runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
 """
 _SERVERS = {"demo_server", "qwen_server"}
+# Servers of tests open no HTTP port unless asked to: they would all want the default one.
+os.environ["QWIRE_HTTP_PORT"] = "off"
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @contextmanager
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[str]:
     """Start `qwire serve`, yield its gRPC address, stop it with SIGTERM, insist on status 0."""
-    fixed = ["--grpc-port", "0", "--dtype", "float32"]  # auto depends on the processor
+    fixed = ["--grpc-port", "0", "--http-port", "off", "--dtype", "float32"]
     command = [sys.executable, *program, "--model", model, *fixed]
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
     paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]

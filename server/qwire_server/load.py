@@ -13,6 +13,7 @@ from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
+from qwire_server.settings import words
 from qwire_server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         device=devices.describe_device(device),
         dtype=dtype_name,
         limits=limits,
+        aliases=words(settings.model_alias),
     )
     seconds = time.monotonic() - began
     memory = devices.describe_memory(device, needed)

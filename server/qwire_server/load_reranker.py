@@ -14,6 +14,7 @@ from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import ModelError
 from qwire_server.load import LoadedModel, limits_of, prefix_bytes
+from qwire_server.settings import words
 from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
 
@@ -111,6 +112,7 @@ def load_reranker(
         device=devices.describe_device(device),
         dtype=dtype_name,
         limits=limits,
+        aliases=words(settings.model_alias),
     )
     loaded = LoadedModel(
         served,

@@ -17,6 +17,7 @@ from qwire._version import __version__
 from qwire_server.api.dispatch import Dispatcher
 from qwire_server.api.embedder import Embedder
 from qwire_server.api.gate import Gate
+from qwire_server.api.metrics import MetricsObserver
 from qwire_server.api.reranker import Reranker
 from qwire_server.api.room import Room
 from qwire_server.api.rpc.guard import Guard
@@ -30,16 +31,18 @@ from qwire_server.engine.queue.admission import Admission
 from qwire_server.engine.queue.backlog import BatchLimits
 from qwire_server.engine.queue.quota import Quota, Quotas
 from qwire_server.engine.runner import Model
-from qwire_server.errors import StartError
 from qwire_server.load import load_model
+from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
 from qwire_server.text.pool import Pool
+from qwire_server.web import open_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
 
+    from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.rpc.guard import Context
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
@@ -50,7 +53,7 @@ _LOG = logging.getLogger("qwire.server")
 
 
 class Server:
-    """One process: a gRPC port, an embedding model, a reranker or both, one engine.
+    """One process: its ports, an embedding model, a reranker or both, one engine.
 
     Args:
         settings: of this server.
@@ -62,6 +65,7 @@ class Server:
 
     Attributes:
         port: that gRPC listens on, known after `start`.
+        http_port: that HTTP listens on, known after `start`; 0 if there is none.
     """
 
     def __init__(
@@ -74,10 +78,11 @@ class Server:
         *,
         load_ranker: Callable[[Settings, int], LoadedReranker] | None = None,
     ) -> None:
-        self.port = 0
+        self.port = self.http_port = 0
         self._settings = settings
         self._counters = Counters()
-        self._observer = Observers(observer or LogObserver(), self._counters)
+        self._metrics = MetricsObserver()
+        self._observer = Observers(observer or LogObserver(), self._counters, self._metrics)
         bars = settings.log_format == "text" and sys.stderr.isatty()
         progress = Progress(bars=bars)
         self._load = load or partial(load_model, progress=progress)
@@ -91,6 +96,7 @@ class Server:
         self._engine: Engine | None = None
         self._pool: Pool | None = None
         self._grpc: grpc.aio.Server | None = None
+        self._http: HttpPort | None = None
 
     def __repr__(self) -> str:
         return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
@@ -111,11 +117,16 @@ class Server:
         self._grpc, self.port = await listen(
             self._settings.host, self._settings.grpc_port, self._gate, guard, self._alive_seconds
         )
-        _LOG.info("listening on %s:%d, not yet ready", self._settings.host, self.port)
         try:
-            loaded, ranker = await asyncio.to_thread(self._load_all)
+            self._http = await open_http(self._settings, self._gate, self._observer, self._metrics)
+            self.http_port = self._http.port if self._http else 0
+            _LOG.info("listening on %s, not yet ready", self._places())
+            loaded, ranker = await asyncio.to_thread(
+                load_all, self._settings, self._load, self._load_ranker
+            )
         except BaseException:
             await self._grpc.stop(None)
+            await self._close_http(0)
             raise
         self._take_work(loaded, ranker)
         models = [m for m in (loaded, ranker and ranker.loaded) if m]
@@ -123,7 +134,7 @@ class Server:
             "qwire %s ready: %s on %s",
             __version__,
             " and ".join(_told(model) for model in models),
-            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s "
+            f"{self._places()} after {time.monotonic() - began:.1f} s "
             f"(loaded in {sum(m.load_seconds for m in models):.1f} s, {models[-1].memory})",
         )
 
@@ -143,35 +154,31 @@ class Server:
         self._gate.close(self._failure or "the server is stopping: try again elsewhere")
         assert self._grpc is not None
         _LOG.info("stopping: %d calls open", self._gate.open_calls)
-        # The port closes at once; open calls go on.
+        # gRPC's port closes at once, HTTP's tells probes that the server drains; open calls go on.
+        ends = time.monotonic() + self._settings.drain_seconds
         closing = asyncio.create_task(self._grpc.stop(self._settings.drain_seconds))
-        await asyncio.wait({closing}, timeout=self._settings.drain_seconds)
+        idle = asyncio.create_task(self._gate.idle())
+        await asyncio.wait({closing, idle}, timeout=self._settings.drain_seconds)
+        idle.cancel()
         if cut := self._gate.open_calls:
             _LOG.warning("%d calls were cut after %g s", cut, self._settings.drain_seconds)
         await closing
+        await self._close_http(ends - time.monotonic())
         if self._engine:
             await asyncio.to_thread(self._engine.close)
         if self._pool:
             await asyncio.to_thread(self._pool.close)
 
-    def _load_all(self) -> tuple[LoadedModel | None, LoadedReranker | None]:
-        """Load what the settings ask for; blocks.
+    def _places(self) -> str:
+        """Where it listens, as the log says it."""
+        host = self._settings.host
+        return f"grpc {host}:{self.port}" + (
+            f" and http {host}:{self.http_port}" if self._http else ""
+        )
 
-        Raises:
-            StartError: something cannot be served, or nothing is asked for.
-        """
-        settings = self._settings
-        if settings.model == "none" and settings.reranker is None:
-            raise StartError("--model none needs --reranker: nothing would be served")
-        loaded = None if settings.model == "none" else self._load(settings)
-        if settings.reranker is None:
-            return loaded, None
-        ranker = self._load_ranker(settings, loaded.weight_bytes if loaded else 0)
-        if loaded and loaded.served.model == ranker.loaded.served.model:
-            raise StartError(
-                f"--model and --reranker are both called {loaded.served.model}: rename a folder"
-            )
-        return loaded, ranker
+    async def _close_http(self, seconds: float) -> None:
+        if self._http:
+            await self._http.close(seconds)
 
     def _take_work(self, loaded: LoadedModel | None, ranker: LoadedReranker | None) -> None:
         loop = asyncio.get_running_loop()

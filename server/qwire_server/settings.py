@@ -6,10 +6,9 @@ refuses to start.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  pydantic reads the annotations
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ByteSize, Field, ValidationError, field_validator
@@ -23,26 +22,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from qwire_server import foreign, variables
+from qwire_server import flags, foreign, variables
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pydantic_core import ErrorDetails
-
 _BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Leaves out defaults that only say that there is none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return (super()._get_help_string(action) or "").replace(" (default: null)", "")
-
-
 class Settings(BaseSettings):
-    """Serve one embedding model, one reranker, or both over gRPC.
+    """Serve one embedding model, one reranker, or both, over gRPC and HTTP.
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
@@ -112,6 +102,28 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
+    http_port: int | Literal["off"] = Field(
+        8000, description="HTTP port; 0 takes a free one, off opens none"
+    )
+    http_allowed_hosts: str | None = Field(
+        None,
+        description="names that the Host header may hold, with commas between them, * for any; "
+        "default: this machine's loopback names while --host is one of them, else any",
+    )
+    http_cors_origins: str | None = Field(
+        None,
+        description="web origins whose pages may call, such as https://app.example.org, with "
+        "commas between them; default: none but the server's own",
+    )
+    http_body_bytes: int = Field(
+        16 * 1024 * 1024, gt=0, description="most bytes of one HTTP request's body"
+    )
+    http_token_ids: bool = Field(
+        False, description="take arrays of token ids of the served model's own tokenizer"
+    )
+    model_alias: str | None = Field(
+        None, description="more names that requests may use, with commas between them"
+    )
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
@@ -163,6 +175,13 @@ class Settings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
+    @field_validator("http_port", mode="before")
+    @classmethod
+    def _is_a_port(cls, value: object) -> object:
+        if value != "off" and not (str(value).isdecimal() and int(str(value)) <= 65535):
+            raise ValueError("neither a port (0 to 65535) nor off")
+        return value
+
     @field_validator("memory_limit", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
@@ -193,6 +212,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
 
+def words(listed: str | None) -> tuple[str, ...]:
+    """A setting with commas between its words, word by word."""
+    return tuple(filter(None, (word.strip() for word in (listed or "").split(","))))
+
+
 def _with_unit(value: object) -> object:
     """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
     if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
@@ -207,7 +231,7 @@ def load(argv: Sequence[str]) -> Settings:
         StartError: one is unknown or out of range; the message is one line.
         SystemExit: status 0, after `--help`.
     """
-    variables.refuse_unknown(os.environ, set(Settings.model_fields))
+    variables.refuse_unknown(os.environ, Settings.model_fields)
     if answers := foreign.answers(argv):
         raise StartError("; ".join(answers))
     try:
@@ -215,33 +239,16 @@ def load(argv: Sequence[str]) -> Settings:
             Settings,
             cli_prog_name="qwire serve",
             cli_parse_args=list(argv),
-            formatter_class=_HelpFormatter,
+            formatter_class=flags.HelpFormatter,
         )
         # The underscored parameter is BaseSettings' own; mypy sees the fields only.
-        return Settings(config=_config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
+        return Settings(config=flags.config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
     except ValidationError as error:
-        raise StartError("; ".join(_told(e) for e in error.errors())) from error
+        raise StartError(
+            "; ".join(flags.told(e, Settings.model_fields) for e in error.errors())
+        ) from error
     except SettingsError as error:
         message = str(error).removeprefix("error parsing CLI: ")
         raise StartError(f"{message}; `qwire serve --help` lists the flags") from error
     except (OSError, ValueError) as error:  # the TOML file
         raise StartError(f"--config: {error}") from error
-
-
-def _config_file(argv: Sequence[str]) -> Path | None:
-    """The file is needed before the other flags are read."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, default=os.environ.get("QWIRE_CONFIG"))
-    path = parser.parse_known_args(argv)[0].config
-    if path is not None and not Path(path).is_file():
-        raise StartError(f"--config {path}: no such file")
-    return path and Path(path)
-
-
-def _told(error: ErrorDetails) -> str:
-    name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        nearest = variables.nearest(name, set(Settings.model_fields))
-        return f"{name} in the --config file is not a setting{nearest}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

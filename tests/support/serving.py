@@ -73,7 +73,9 @@ def fake_model(runner: FakeRunner, **limits: int) -> LoadedModel:
         min_dimensions=2,
         max_tokens=MAX_TOKENS,
         pooling="last",
-        prompts=Prompts(QUERY_PROMPT, "", INSTRUCTION_TEMPLATE),
+        prompts=Prompts(
+            QUERY_PROMPT, "", INSTRUCTION_TEMPLATE, {"query": QUERY_PROMPT, "document": ""}
+        ),
         device="cpu",
         dtype="float32",
         limits=Limits(**sizes),
@@ -125,7 +127,8 @@ async def serving(
 ) -> AsyncIterator[Running]:
     """Start a server; stop it at the end, whatever happened."""
     observer = Recorder()
-    chosen = Settings(**{"model": "demo", "grpc_port": 0, "drain_seconds": 5, **settings})
+    preset = {"model": "demo", "grpc_port": 0, "http_port": "off", "drain_seconds": 5}
+    chosen = Settings(**{**preset, **settings})
     server = Server(chosen, observer, load, alive_seconds, load_ranker=load_ranker)
     await server.start()
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

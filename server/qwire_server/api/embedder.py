@@ -16,8 +16,8 @@ from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
 from qwire_server.engine.work import NO_ROWS, Work
+from qwire_server.text.encoded import Encoded
 from qwire_server.text.pool import SLICE_CHARS, slices
-from qwire_server.text.tokenizer import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

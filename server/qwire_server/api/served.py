@@ -65,6 +65,7 @@ class Served:
     device: str
     dtype: str
     limits: Limits
+    aliases: tuple[str, ...] = ()
 
     def plan(self, call: Call, options: Options) -> Plan:
         """Check a request's options.
@@ -125,7 +126,7 @@ class Served:
         Raises:
             ModelNotFound, FingerprintMismatch.
         """
-        if model and not same_model(model, self.model):
+        if model and not self.answers_to(model):
             raise ModelNotFound(f"{_shown(model)} is not served here, {self.model} is")
         if expected and expected != self.fingerprint:
             raise FingerprintMismatch(
@@ -133,6 +134,10 @@ class Served:
                 f"{self.fingerprint} ({self.model}): their vectors must not be mixed; embed the "
                 "index anew, or serve the model that made it"
             )
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a name is that of this model: in full, its last path component, an alias."""
+        return any(same_model(name, own) for own in (self.model, *self.aliases))
 
     def _prompt(self, options: Options) -> str:
         if options.prompt_name is not None:

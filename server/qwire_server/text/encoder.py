@@ -9,8 +9,8 @@ from qwire_server.text.tokenizer import Truncate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qwire_server.text.encoded import Encoded
     from qwire_server.text.spelling import Token
-    from qwire_server.text.tokenizer import Encoded
 
 
 class Encoder(Protocol):

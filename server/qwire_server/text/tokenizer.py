@@ -5,9 +5,7 @@ The `tokenizers.Tokenizer` inside is shared by threads and never reconfigured af
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from itertools import takewhile
@@ -17,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
+from qwire_server.text.encoded import Encoded
 from qwire_server.text.spelling import join, spell
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.errors import RequestError
     from qwire_server.text.spelling import Token
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
@@ -41,41 +39,6 @@ class Truncate(IntEnum):
     END = 1
     START = 2
     NONE = 3
-
-
-@dataclass(slots=True)
-class Encoded:
-    """Token ids of some texts, in their order; a text that was refused has an empty array.
-
-    Attributes:
-        ids: one int32 array for each text, prompt and special tokens included.
-        cut: tokens left out of each text.
-        unknown: tokens of each text that the tokenizer has no entry for.
-        errors: what is wrong with a text, by its position.
-        shared: so many ids at the beginning are the same in all texts, as far as is known.
-    """
-
-    ids: list[NDArray[np.int32]] = field(default_factory=list)
-    cut: list[int] = field(default_factory=list)
-    unknown: list[int] = field(default_factory=list)
-    errors: dict[int, RequestError] = field(default_factory=dict)
-    shared: int = 0
-
-    @property
-    def tokens(self) -> list[int]:
-        """Tokens that are computed for each text."""
-        return [len(ids) for ids in self.ids]
-
-    def extend(self, other: Encoded) -> None:
-        """Append texts; their errors are moved to their new positions."""
-        for index, error in other.errors.items():
-            moved = len(self.ids) + index
-            self.errors[moved] = copy.copy(error)
-            self.errors[moved].index = moved
-        self.shared = min(self.shared, other.shared) if self.ids else other.shared
-        self.ids += other.ids
-        self.cut += other.cut
-        self.unknown += other.unknown
 
 
 class Tokenizer:
