@@ -1,0 +1,85 @@
+// The entries that were found, with a bar for each score.
+
+import { banner, byId, fill, make } from "../dom.js";
+import { count, languageName, t } from "../i18n.js";
+import { isForeign, knownScripts } from "../language.js";
+import { isLost, strength } from "../ranking.js";
+
+const DIGITS = 4;
+
+export function showResults(state, questions) {
+  state.watch(() => {
+    const results = questions.results();
+    const reading = readingOf(state, results);
+    fill(byId("results-status"), statusOf(state, results, reading));
+    fill(byId("warning"), ...warnings(state, results, reading));
+    fill(byId("results"), ...results.map((one, place) => line(one, place, reading)));
+    byId("results").classList.toggle("stale", Boolean(state.get("asking")));
+  });
+}
+
+/** How the scores of these results are to be read. */
+function readingOf(state, results) {
+  const { embedder } = state.get("server"), asked = state.get("asked");
+  const texts = state.get("base")?.texts ?? [];
+  const scripts = knownScripts(embedder?.languages);
+  const lost = asked !== null && isLost(asked, scripts);
+  const threshold = state.get("threshold");
+  const strengths = results.map(({ index, score }) => strength(score, {
+    threshold, isMeaningless: lost || isForeign(texts[index], scripts),
+  }));
+  return { lost, scripts, strengths, threshold, texts, isReranked: results.some((one) => one.before) };
+}
+
+function statusOf(state, results, { strengths }) {
+  if (state.get("asking")) return t("waitAsk");
+  if (state.get("reranking")) return t("waitRerank");
+  const { base, asked } = { base: state.get("base"), asked: state.get("asked") };
+  if (!base?.indexed) return state.get("indexing") ? "" : t("noVectors");
+  if (!asked) return t("hint");
+  const ms = Math.round(asked.ms + (state.get("rerank") ? state.get("reranked")?.ms ?? 0 : 0));
+  const strong = strengths.filter((one) => one === "strong").length;
+  const found = count("found", results.length, { total: base.indexed, ms });
+  return `${found} · ${count("strong", strong)}`;
+}
+
+function warnings(state, results, { lost, scripts, strengths }) {
+  const shown = [];
+  if (state.get("trouble")) shown.push(banner("bad", t("trouble", { reason: state.get("trouble") })));
+  const { embedder } = state.get("server");
+  if (!strengths.includes("meaningless")) return shown;
+  const told = { model: embedder.id, languages: (embedder.languages ?? []).map(languageName).join(", ") };
+  const isScript = lost && isForeign(state.get("asked").text, scripts);
+  const name = lost ? (isScript ? "lostQuestion" : "lostTokens") : "lostTexts";
+  return [...shown, banner("warn", t(name, told))];
+}
+
+function line({ index, score, cosine, before }, place, { strengths, threshold, texts, isReranked }) {
+  const kind = strengths[place], digits = score.toFixed(DIGITS);
+  const about = make("p", { class: "about" },
+    kind === "strong" ? make("span", { class: "tag", text: t("strong") }) : null,
+    isReranked ? movement(before, place + 1) : null,
+    isReranked ? make("span", { text: t("cosine", { score: cosine.toFixed(DIGITS) }) }) : null);
+  return make("li", { class: `result ${kind}`, "data-index": index },
+    make("span", { class: "place", text: place + 1, "aria-hidden": "true" }),
+    make("div", { class: "what" }, make("p", { class: "text", text: texts[index] }), bar(score, digits, threshold), about),
+    make("span", { class: "digits", text: digits, "aria-hidden": "true" }));
+}
+
+function bar(score, digits, threshold) {
+  const filled = make("span", { class: "filled" });
+  filled.style.inlineSize = `${Math.max(0, Math.min(1, score)) * 100}%`;
+  const mark = make("span", { class: "mark" });
+  mark.style.insetInlineStart = `${threshold * 100}%`;
+  return make("div", {
+    class: "bar", role: "meter", "aria-label": t("score"), "aria-valuemin": 0, "aria-valuemax": 1,
+    "aria-valuenow": digits, "aria-valuetext": digits,
+  }, filled, mark);
+}
+
+function movement(before, now) {
+  const n = Math.abs(before - now);
+  const [kind, told] = before > now ? ["up", "movedUp"] : before < now ? ["down", "movedDown"] : ["same", "stayed"];
+  return make("span", { class: `moved ${kind}`, "aria-label": t(told, { n, before }), role: "img", title: t("was", { n: before }),
+    text: `${t(kind, { n })} ${t("was", { n: before })}` });
+}
