@@ -18,6 +18,7 @@ from qwire_server import logs
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint.layout import INSTRUCTION_TEMPLATE, Prompts
 from qwire_server.load import LoadedModel
+from qwire_server.model.launched import timed
 from qwire_server.serve import Server
 from qwire_server.settings import load as load_settings
 from qwire_server.text.tokenizer import Tokenizer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qwire_server.engine.work import TokenIds
+    from qwire_server.model.launched import Ran
     from qwire_server.settings import Settings
 
 DIM = 1024  # of Qwen3-Embedding-0.6B
@@ -39,13 +41,17 @@ _ROWS = BATCH_TOKENS // 8  # texts have 16 tokens; shorter ones would see rows r
 class FreeRunner:
     """Answers each batch with rows of a fixed table."""
 
+    runs_ahead = False
+
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
         self._rows = np.random.default_rng(SEED).normal(size=(_ROWS, DIM)).astype(np.float32)
 
-    def run(self, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
+    def launch(self, token_ids: Sequence[TokenIds]) -> Ran:
         """Rows that have nothing to do with the texts."""
-        count = len(token_ids)
+        return timed(lambda: self._run(len(token_ids)))
+
+    def _run(self, count: int) -> NDArray[np.float32]:
         return self._rows[:count] if count <= _ROWS else np.resize(self._rows, (count, DIM))
 
 
@@ -82,7 +88,9 @@ async def serve() -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    server = Server(load_settings(["--model", "free", "--grpc-port", "0", "--http-port", "0"]), load=load_free)
+    server = Server(
+        load_settings(["--model", "free", "--grpc-port", "0", "--http-port", "0"]), load=load_free
+    )
     await server.start()
     return await server.run(stopping)
 

@@ -56,7 +56,8 @@ class PackedForward:
         for start in range(0, len(texts), CHUNK_TEXTS):
             ids += self._tokenizer.encode(texts[start : start + CHUNK_TEXTS], prompt).ids
         batches = _batches(ids, self.batch_tokens)
-        return np.concatenate([finish(self._runner.run(batch), self._form) for batch in batches])
+        rows = (self._runner.launch(batch).wait().rows for batch in batches)
+        return np.concatenate([finish(pooled, self._form) for pooled in rows])
 
     def query(self, text: str) -> Rows:
         """One question, behind the model's query prompt."""

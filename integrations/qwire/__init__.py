@@ -34,7 +34,8 @@ from qwire.errors import (
     TextTooLongError,
     UnauthenticatedError,
 )
-from qwire.info import Description, Dimensions, Limits, Prompts
+from qwire.info import Description, Dimensions, Limits, Prompts, RerankerInfo
+from qwire.ranking import RankedDocument, Ranking
 from qwire.results import Embeddings, StreamItem, TokenCounts
 from qwire.stats import ClassLoad, ClientLoad, Stats
 
@@ -62,7 +63,10 @@ __all__ = [
     "Prompts",
     "QuotaExceededError",
     "QwireError",
+    "RankedDocument",
+    "Ranking",
     "RequestTooLargeError",
+    "RerankerInfo",
     "ServerError",
     "Stats",
     "StreamItem",

@@ -51,6 +51,7 @@ class Stats:
         texts_expired: deadline passed in the queue: answered, not computed.
         batch_fill: of the last batches that left work waiting, 0 to 1; 0 if there was none.
         busy_seconds: time the device spent on batches.
+        starved_seconds: time it had no work though a text waited for it; 0 from older servers.
         cost_accuracy: measured by estimated device time, lately.
     """
 
@@ -69,6 +70,7 @@ class Stats:
     batches: int
     batch_fill: float
     busy_seconds: float
+    starved_seconds: float
     cost_accuracy: float
 
 
@@ -99,6 +101,7 @@ def read_stats(reply: pb.StatsResponse) -> Stats:
         batches=reply.batches,
         batch_fill=reply.batch_fill,
         busy_seconds=reply.busy_seconds,
+        starved_seconds=reply.starved_seconds,
         cost_accuracy=reply.cost_accuracy,
     )
 

@@ -85,9 +85,16 @@ class TextTooLarge(InvalidRequest):
 
 
 class TextTooLong(InvalidRequest):
-    """A text with more tokens than the model takes, and truncation was off."""
+    """A text with more tokens than the model takes, and truncation was off.
+
+    Attributes:
+        tokens: of the text.
+        max_tokens: that the model takes.
+    """
 
     code = "TEXT_TOO_LONG"
+    tokens: int = 0
+    max_tokens: int = 0
 
 
 class RequestTooLarge(InvalidRequest):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qwire_server.checkpoint.progress import Progress
     from qwire_server.engine.runner import Runner
     from qwire_server.settings import Settings
+    from qwire_server.text.tokenizer import Encoder
 
 _LOG = logging.getLogger("qwire.server")
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
@@ -39,14 +40,16 @@ class LoadedModel:
     Attributes:
         load_seconds: from the first file read to the warm model; a download before it not counted.
         memory: what it takes up now, in words.
+        weight_bytes: of its weights on the device.
     """
 
     served: Served
-    tokenizer: Tokenizer
+    tokenizer: Encoder
     runner: Runner
     cost: CostModel = field(default_factory=CostModel)
     load_seconds: float = 0.0
     memory: str = "memory not measured"
+    weight_bytes: int = 0
 
 
 def load_model(settings: Settings, progress: Progress | None = None) -> LoadedModel:
@@ -78,7 +81,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
 
     device = devices.choose_device(settings.device)
     dtype = devices.choose_dtype(settings.dtype, device)
-    limits = _limits(settings, device, max_tokens)
+    limits = limits_of(settings, device, max_tokens)
     dtype_name = str(dtype).removeprefix("torch.")
     needed = weight_bytes(found.folder, dtype.itemsize)
     devices.check_memory(device, dtype_name, needed, settings.memory_limit)
@@ -106,7 +109,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     )
     seconds = time.monotonic() - began
     memory = devices.describe_memory(device, needed)
-    return LoadedModel(served, tokenizer, runner, cost, seconds, memory)
+    return LoadedModel(served, tokenizer, runner, cost, seconds, memory, needed)
 
 
 def _max_tokens(settings: Settings, shape: Layout) -> int:
@@ -116,7 +119,12 @@ def _max_tokens(settings: Settings, shape: Layout) -> int:
     return wanted
 
 
-def _limits(settings: Settings, device: torch.device, max_tokens: int) -> Limits:
+def limits_of(settings: Settings, device: torch.device, max_tokens: int) -> Limits:
+    """The limits of a server with a model that takes texts of so many tokens.
+
+    Raises:
+        StartError: one text may have more tokens than one request.
+    """
     batch = settings.batch_tokens or _BATCH_TOKENS[device.type]
     request = settings.request_tokens or max(_REQUEST_BATCHES * batch, max_tokens)
     if request < max_tokens:

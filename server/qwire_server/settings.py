@@ -6,10 +6,9 @@ refuses to start.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  pydantic reads the annotations
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ByteSize, Field, ValidationError, field_validator
@@ -23,26 +22,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from qwire_server import foreign, variables
+from qwire_server import flags, foreign, variables
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pydantic_core import ErrorDetails
-
 _BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Leaves out defaults that only say that there is none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return (super()._get_help_string(action) or "").replace(" (default: null)", "")
-
-
 class Settings(BaseSettings):
-    """Serve an embedding model over gRPC and HTTP.
+    """Serve one embedding model, one reranker, or both, over gRPC and HTTP.
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
@@ -50,6 +40,7 @@ class Settings(BaseSettings):
       qwire serve                                  Qwen3-Embedding-0.6B from the hub
       qwire serve --model demo --grpc-port 50052   a small English model that needs no hub
       qwire serve --model ./Qwen3-Embedding-4B --batch-tokens 32768
+      qwire serve --reranker Qwen/Qwen3-Reranker-0.6B   an embedding model and a reranker
     """
 
     model_config = SettingsConfigDict(
@@ -65,12 +56,27 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "Qwen/Qwen3-Embedding-0.6B",
-        description="a hub id, a local folder in the sentence-transformers layout, or `demo`",
+        description="a hub id, a local folder in the sentence-transformers layout, or `demo`; "
+        "`none` for a reranker alone",
     )
     model_source: Literal["hub", "modelscope"] = Field(
         "hub", description="where an id is looked up: the Hugging Face hub, or ModelScope"
     )
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    reranker: str | None = Field(
+        None,
+        description="a hub id or a local folder: Qwen3-Reranker, or a cross-encoder in the "
+        "sentence-transformers layout; default: no reranking",
+    )
+    reranker_revision: str | None = Field(
+        None, description="branch, tag or commit of the reranker on the hub"
+    )
+    reranker_max_tokens: int | None = Field(
+        None,
+        gt=2,
+        description="most tokens of prompt, query and document together; default: 8192, or what "
+        "the reranker takes",
+    )
     pooling: Literal["auto", "last", "mean", "cls"] = Field(
         "auto", description="how tokens become one vector; auto: as the model's folder says"
     )
@@ -132,6 +138,10 @@ class Settings(BaseSettings):
         gt=0,
         description="most milliseconds of one batch while questions have come in the last 10 s, "
         "otherwise batches are full; default: 15 on a GPU, 200 on a CPU",
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="run each text alone, so that no bit of its vector depends on others; slower",
     )
     bulk_share: float = Field(
         0.2, ge=0, le=0.5, description="device time kept for bulk while interactive work waits"
@@ -209,33 +219,16 @@ def load(argv: Sequence[str]) -> Settings:
             Settings,
             cli_prog_name="qwire serve",
             cli_parse_args=list(argv),
-            formatter_class=_HelpFormatter,
+            formatter_class=flags.HelpFormatter,
         )
         # The underscored parameter is BaseSettings' own; mypy sees the fields only.
-        return Settings(config=_config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
+        return Settings(config=flags.config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
     except ValidationError as error:
-        raise StartError("; ".join(_told(e) for e in error.errors())) from error
+        raise StartError(
+            "; ".join(flags.told(e, Settings.model_fields) for e in error.errors())
+        ) from error
     except SettingsError as error:
         message = str(error).removeprefix("error parsing CLI: ")
         raise StartError(f"{message}; `qwire serve --help` lists the flags") from error
     except (OSError, ValueError) as error:  # the TOML file
         raise StartError(f"--config: {error}") from error
-
-
-def _config_file(argv: Sequence[str]) -> Path | None:
-    """The file is needed before the other flags are read."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, default=os.environ.get("QWIRE_CONFIG"))
-    path = parser.parse_known_args(argv)[0].config
-    if path is not None and not Path(path).is_file():
-        raise StartError(f"--config {path}: no such file")
-    return path and Path(path)
-
-
-def _told(error: ErrorDetails) -> str:
-    name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        nearest = variables.nearest(name, Settings.model_fields)
-        return f"{name} in the --config file is not a setting{nearest}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

@@ -50,6 +50,18 @@ def test_the_parts_without_a_model(tmp_path: Path):
 
 
 @pytest.mark.timeout(90)
+def test_the_http_routes_beside_grpc(tmp_path: Path):
+    """Every way gives every vector; the figures of so few calls mean nothing."""
+    printed = run(
+        "benchmarks.http", "--rounds", "1", "--calls", "1", "--out", str(tmp_path), timeout=80
+    )
+    (path,) = tmp_path.glob("*-http.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["texts_per_second"]) == set(result["words"])
+    assert all(words in printed for words in result["words"].values())
+
+
+@pytest.mark.timeout(90)
 def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     """It may be published."""
     bench(tmp_path, "formats", timeout=80)

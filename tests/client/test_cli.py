@@ -148,7 +148,7 @@ def test_info_watches_the_load_until_ctrl_c(demo_server):
 def test_a_screen_of_the_watch_shows_queue_rates_and_failures():
     idle = ClassLoad(0.0, 0, 0.0)
     before = Stats(
-        100.0, 10.0, idle, idle, (), 0, {"OK": 5}, {}, 100, 1000, 0, 0, 10, 0.0, 50.0, 1.0
+        100.0, 10.0, idle, idle, (), 0, {"OK": 5}, {}, 100, 1000, 0, 0, 10, 0.0, 50.0, 0.0, 1.0
     )
     now = dataclasses.replace(
         before,
@@ -163,9 +163,10 @@ def test_a_screen_of_the_watch_shows_queue_rates_and_failures():
         bulk_tokens=3000,
         batch_fill=0.93,
         busy_seconds=51.0,
+        starved_seconds=0.5,
     )
     screen = "\n".join(lines(before, now))
-    assert "device busy 50%   2,000 tokens/s   100 texts/s   bulk 75%" in screen
+    assert "device busy 50%, starved 25%   2,000 tokens/s   100 texts/s   bulk 75%" in screen
     assert "queue 1.50 of 10 s   1 clients   batch fill 93%" in screen
     assert re.search(r"OVERLOADED +2\.0 +4\n", screen)
     assert re.search(r"ipv4:10\.0\.0\.7 +bulk +1\.500 +0\.250 +2", screen)

@@ -18,7 +18,7 @@ from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.runner import Model
 from qwire_server.engine.work import Outcome, RequestClass, RowForm, Work
 from qwire_server.model.errors import DeviceLost, OutOfMemory
-from support.runners import VOCAB_SIZE, FakeRunner, row
+from support.runners import VOCAB_SIZE, FakeRunner, StreamRunner, row
 
 FORM = RowForm(8)
 
@@ -43,15 +43,15 @@ class Recorder:
 class Bench:
     """An engine, its fake model, and what came out of it."""
 
-    def __init__(self, batch_tokens: int = 100) -> None:
-        self.runner = FakeRunner()
+    def __init__(self, runner: FakeRunner | None = None, **limits: object) -> None:
+        self.runner = runner or FakeRunner()
         self.observer = Recorder()
         self.outcomes: queue.Queue[Outcome] = queue.Queue()
         self.fatal: queue.Queue[str] = queue.Queue()
         self._keys = count(1)
         self.engine = Engine(
             {"m": Model(self.runner, CostModel())},
-            limits=BatchLimits(tokens=batch_tokens),
+            limits=BatchLimits(**{"tokens": 100, **limits}),
             deliver=lambda outcomes: [self.outcomes.put(o) for o in outcomes] and None,
             observer=self.observer,
             on_fatal=self.fatal.put,
@@ -89,7 +89,24 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    bench = Bench()
+    """An engine on a device that has ended a batch when its launch returns, as a CPU has."""
+    yield from benches(FakeRunner())
+
+
+@pytest.fixture(params=[FakeRunner, StreamRunner])
+def any_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """An engine on either kind of device."""
+    yield from benches(request.param())
+
+
+@pytest.fixture
+def ahead() -> Iterator[Bench]:
+    """An engine on a device that works on its own."""
+    yield from benches(StreamRunner())
+
+
+def benches(runner: FakeRunner, **limits: object) -> Iterator[Bench]:
+    bench = Bench(runner, **limits)
     yield bench
     bench.release()
     bench.engine.close()
@@ -100,9 +117,9 @@ def unit(ids: list[int]) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def test_each_text_gets_its_own_normalised_row(bench: Bench):
-    key = bench.submit([1, 2], [3], [5, 4])
-    answers = bench.answers(3)
+def test_each_text_gets_its_own_normalised_row(any_bench: Bench):
+    key = any_bench.submit([1, 2], [3], [5, 4])
+    answers = any_bench.answers(3)
     for i, ids in enumerate([[1, 2], [3], [5, 4]]):
         np.testing.assert_allclose(answers[key, i], unit(ids), atol=1e-6)
 
@@ -134,12 +151,12 @@ def test_interactive_work_overtakes_bulk_work(bench: Bench):
     assert bulk < question
 
 
-def test_work_larger_than_a_batch_is_answered_in_parts_and_in_full(bench: Bench):
+def test_work_larger_than_a_batch_is_answered_in_parts_and_in_full(any_bench: Bench):
     texts = [[i] * 30 for i in range(10)]
-    key = bench.submit(*texts)
-    answers = bench.answers(10)
+    key = any_bench.submit(*texts)
+    answers = any_bench.answers(10)
     assert set(answers) == {(key, i) for i in range(10)}
-    assert all(sum(batch) <= 100 for batch in bench.runner.batches)
+    assert all(sum(batch) <= 100 for batch in any_bench.runner.batches)
 
 
 def test_an_expired_text_is_answered_and_not_computed(bench: Bench):
@@ -162,60 +179,60 @@ def test_a_cancelled_text_is_never_computed(bench: Bench):
     assert bench.runner.batches == [[1], [3]]
 
 
-def test_out_of_memory_is_met_by_halving_until_it_fits(bench: Bench):
+def test_out_of_memory_is_met_by_halving_until_it_fits(any_bench: Bench):
     def at_most_two(batch: object) -> None:
         if len(batch) > 2:
             raise OutOfMemory
 
-    bench.runner.fails = at_most_two
-    key = bench.submit(*[[i] for i in range(7)])
-    answers = bench.answers(7)
+    any_bench.runner.fails = at_most_two
+    key = any_bench.submit(*[[i] for i in range(7)])
+    answers = any_bench.answers(7)
     for i in range(7):
         np.testing.assert_allclose(answers[key, i], unit([i]), atol=1e-6)
-    assert bench.observer.batches[-1].splits > 0
+    assert any_bench.observer.batches[-1].splits > 0
 
 
-def test_a_text_that_alone_exceeds_memory_fails_and_its_companions_do_not(bench: Bench):
+def test_a_text_that_alone_exceeds_memory_fails_and_its_companions_do_not(any_bench: Bench):
     def without_nine(batch: object) -> None:
         if any(9 in ids for ids in batch):
             raise OutOfMemory
 
-    bench.runner.fails = without_nine
-    key = bench.submit([1], [9], [3])
-    answers = bench.answers(3)
+    any_bench.runner.fails = without_nine
+    key = any_bench.submit([1], [9], [3])
+    answers = any_bench.answers(3)
     assert answers[key, 1] == "MODEL_FAILED"
     np.testing.assert_allclose(answers[key, 2], unit([3]), atol=1e-6)
 
 
-def test_a_failing_batch_is_retried_text_by_text_so_that_only_the_culprit_fails(bench: Bench):
+def test_a_failing_batch_is_retried_text_by_text_so_that_only_the_culprit_fails(any_bench: Bench):
     def not_nine(batch: object) -> None:
         if any(9 in ids for ids in batch):
             raise ValueError("the text of the input must not leak: 9")
 
-    bench.runner.fails = not_nine
-    bench.hold()
-    good, bad = bench.submit([1], [2]), bench.submit([9])
-    bench.release()
-    answers = bench.answers(4)
+    any_bench.runner.fails = not_nine
+    any_bench.hold()
+    good, bad = any_bench.submit([1], [2]), any_bench.submit([9])
+    any_bench.release()
+    answers = any_bench.answers(4)
     assert answers[bad, 0] == "MODEL_FAILED"
     np.testing.assert_allclose(answers[good, 1], unit([2]), atol=1e-6)
 
 
-def test_a_failure_that_does_not_come_back_is_nobodys_error(bench: Bench):
+def test_a_failure_that_does_not_come_back_is_nobodys_error(any_bench: Bench):
     failures = iter([True])
 
     def once(_: object) -> None:
         if next(failures, False):
             raise ValueError
 
-    bench.runner.fails = once
-    key = bench.submit([1], [2])
-    answers = bench.answers(2)
+    any_bench.runner.fails = once
+    key = any_bench.submit([1], [2])
+    answers = any_bench.answers(2)
     np.testing.assert_allclose(answers[key, 0], unit([1]), atol=1e-6)
 
 
-def test_a_row_that_is_not_finite_is_that_texts_error_and_never_a_vector(bench: Bench):
-    run = bench.runner.run
+def test_a_row_that_is_not_finite_is_that_texts_error_and_never_a_vector(any_bench: Bench):
+    run = any_bench.runner.run
     bad = {2: np.nan, 3: np.inf}
 
     def spoil(token_ids):
@@ -224,47 +241,47 @@ def test_a_row_that_is_not_finite_is_that_texts_error_and_never_a_vector(bench: 
             rows[i, 3] = bad.get(int(ids[0]), rows[i, 3])
         return rows
 
-    bench.runner.run = spoil
-    key = bench.submit([1], [2], [3], [4])
-    answers = bench.answers(4)
+    any_bench.runner.run = spoil
+    key = any_bench.submit([1], [2], [3], [4])
+    answers = any_bench.answers(4)
     assert answers[key, 1] == answers[key, 2] == "NOT_FINITE"
     np.testing.assert_allclose(answers[key, 3], unit([4]), atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [[VOCAB_SIZE], [-1], []])
-def test_ids_that_could_break_a_device_never_reach_it(bench: Bench, bad: list[int]):
-    key = bench.submit([1], bad)
-    answers = bench.answers(2)
+def test_ids_that_could_break_a_device_never_reach_it(any_bench: Bench, bad: list[int]):
+    key = any_bench.submit([1], bad)
+    answers = any_bench.answers(2)
     assert answers[key, 1] == "INTERNAL"
     np.testing.assert_allclose(answers[key, 0], unit([1]), atol=1e-6)
-    assert all(len(batch) == 1 for batch in bench.runner.batches)
+    assert all(len(batch) == 1 for batch in any_bench.runner.batches)
 
 
-def test_a_lost_device_answers_everything_accepted_and_everything_after(bench: Bench):
+def test_a_lost_device_answers_everything_accepted_and_everything_after(any_bench: Bench):
     def lost(_: object) -> None:
         raise DeviceLost("CUDA error: an illegal memory access was encountered")
 
-    bench.hold()
-    waiting = bench.submit([1], [2], request_class=RequestClass.BULK)
-    bench.runner.fails = lost
-    bench.release()
-    answers = bench.answers(3)
+    any_bench.hold()
+    waiting = any_bench.submit([1], [2], request_class=RequestClass.BULK)
+    any_bench.runner.fails = lost
+    any_bench.release()
+    answers = any_bench.answers(3)
     assert answers[waiting, 0] == answers[waiting, 1] == "UNAVAILABLE"
-    assert "illegal memory access" in bench.fatal.get(timeout=5)
-    late = bench.submit([3])
-    assert bench.answers(1)[late, 0] == "UNAVAILABLE"
+    assert "illegal memory access" in any_bench.fatal.get(timeout=5)
+    late = any_bench.submit([3])
+    assert any_bench.answers(1)[late, 0] == "UNAVAILABLE"
 
 
-def test_the_death_of_the_worker_thread_answers_everything(bench: Bench):
+def test_the_death_of_the_worker_thread_answers_everything(any_bench: Bench):
     def broken(_: BatchRecord) -> None:
         raise RuntimeError
 
-    bench.observer.batch = broken
-    first, second = bench.hold(), bench.submit([2], [3])
-    bench.release()
-    answers = bench.answers(3)
+    any_bench.observer.batch = broken
+    first, second = any_bench.hold(), any_bench.submit([2], [3])
+    any_bench.release()
+    answers = any_bench.answers(3)
     assert {answers[first, 0], answers[second, 0], answers[second, 1]} == {"UNAVAILABLE"}
-    assert "RuntimeError" in bench.fatal.get(timeout=5)
+    assert "RuntimeError" in any_bench.fatal.get(timeout=5)
 
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes(bench: Bench):
@@ -272,7 +289,7 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes(bench: Bench):
     accepted = bench.submit([1], [2])
     closer = threading.Thread(target=bench.engine.close)
     closer.start()
-    while not bench.engine._closed:
+    while not bench.engine._inflight._closed:
         time.sleep(0.001)
     late = bench.submit([3])
     bench.release()
@@ -307,9 +324,68 @@ def test_once_a_second_a_record_tells_what_waits_by_class_and_client(bench: Benc
     assert waiting.since <= record.at
 
 
-def test_entries_are_forgotten_once_answered(bench: Bench):
+def test_entries_are_forgotten_once_answered(any_bench: Bench):
     for _ in range(20):
-        bench.submit([1], [2])
-    bench.answers(40)
-    bench.engine.close()
-    assert repr(bench.engine) == "<Engine works 0 <Backlog interactive 0, bulk 0>>"
+        any_bench.submit([1], [2])
+    any_bench.answers(40)
+    any_bench.engine.close()
+    assert repr(any_bench.engine).startswith("<Engine works 0 <Backlog interactive 0, bulk 0>")
+
+
+def test_the_next_batch_is_launched_while_one_computes_and_no_third(ahead: Bench):
+    ahead.hold()
+    for i in range(4):
+        ahead.submit([i] * 100, request_class=RequestClass.BULK)
+    ahead.release()
+    assert len(ahead.answers(5)) == 5
+    assert ahead.runner.most == 2
+
+
+def test_a_device_lost_behind_a_batch_answers_those_launched_after_it(ahead: Bench):
+    def lost(_: object) -> None:
+        raise DeviceLost("CUDA error: unspecified launch failure")
+
+    ahead.hold()
+    keys = [ahead.submit([i] * 100, request_class=RequestClass.BULK) for i in range(3)]
+    ahead.runner.fails = lost
+    ahead.release()
+    answers = ahead.answers(4)
+    assert all(answers[key, 0] == "UNAVAILABLE" for key in keys)
+
+
+def test_batches_are_smaller_once_memory_ran_out(any_bench: Bench):
+    def at_most_fifty(batch: object) -> None:
+        if sum(map(len, batch)) > 50:
+            raise OutOfMemory
+
+    any_bench.runner.fails = at_most_fifty
+    any_bench.submit(*[[i] * 10 for i in range(10)], request_class=RequestClass.BULK)
+    any_bench.answers(10)
+    splits = any_bench.observer.batches[0].splits
+    any_bench.submit(*[[i] * 10 for i in range(10)], request_class=RequestClass.BULK)
+    any_bench.answers(10)
+    assert splits == 1
+    assert [record.splits for record in any_bench.observer.batches[1:]] == [0, 0]
+
+
+def test_a_limit_of_one_text_runs_each_alone():
+    for bench in benches(FakeRunner(), texts=1):
+        bench.hold()
+        bench.submit([1, 2], [3])
+        bench.submit([4])
+        bench.release()
+        bench.answers(4)
+        assert bench.runner.batches == [[1], [2], [1], [1]]
+
+
+def test_a_record_tells_how_long_the_device_starved(bench: Bench):
+    look = bench.observer.queue
+
+    def slow(look_now: Callable[[], QueueRecord]) -> None:
+        time.sleep(0.05)
+        look(look_now)
+
+    bench.observer.queue = slow
+    bench.submit([1])
+    bench.answers(1)
+    assert bench.observer.batches[0].starved_seconds >= 0.05

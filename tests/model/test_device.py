@@ -13,7 +13,6 @@ from qwire_server.model import device as devices
 from qwire_server.model.attention import _varlen_kernel, attend_sdpa, attend_varlen
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from qwire_server.model.forward import choose_attention
-from qwire_server.model.runner import _mapped_errors
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -94,6 +93,6 @@ def test_on_the_cpu_auto_is_float32():
     ],
 )
 def test_foreign_errors_are_told_apart_by_what_helps(device, raised, meant):
-    with pytest.raises(meant) as caught, _mapped_errors(device):
+    with pytest.raises(meant) as caught, devices.mapped_errors(device):
         raise raised
     assert type(caught.value) is meant

@@ -87,7 +87,9 @@ def found(environment: dict[str, str], revision: str = "", kind: str = "hub") ->
 
 def refused(environment: dict[str, str], *arguments: str) -> str:
     """The one line of a server that cannot start, which ends with status 2."""
-    done = run(environment, "-m", "qwire_server", "--grpc-port", "0", "--http-port", "off", *arguments)
+    done = run(
+        environment, "-m", "qwire_server", "--grpc-port", "0", "--http-port", "off", *arguments
+    )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     [line] = [line for line in done.stderr.splitlines() if line.startswith("qwire serve: ")]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qwire_server.model.launched import timed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
+
+    from qwire_server.model.launched import Launched, Ran
 
 VOCAB_SIZE = 1000
 DIM = 8
@@ -33,6 +39,7 @@ class FakeRunner:
     """
 
     vocab_size = VOCAB_SIZE
+    runs_ahead = False
 
     def __init__(self, dim: int = DIM) -> None:
         self.dim = dim
@@ -42,6 +49,9 @@ class FakeRunner:
         self.entered = threading.Semaphore(0)
         self.fails: Callable[[Sequence[NDArray[np.int32]]], None] | None = None
 
+    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+        return timed(lambda: self.run(token_ids))
+
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         self.batches.append([len(ids) for ids in token_ids])
         self.entered.release()
@@ -49,3 +59,33 @@ class FakeRunner:
         if self.fails:
             self.fails(token_ids)
         return np.stack([row(ids, self.dim) for ids in token_ids])
+
+
+class StreamRunner(FakeRunner):
+    """The same on a device that works on its own, one batch after the other, as a GPU does.
+
+    Attributes:
+        most: batches that were launched and not yet done, at most.
+    """
+
+    runs_ahead = True
+
+    def __init__(self, dim: int = DIM) -> None:
+        super().__init__(dim)
+        self.most = 0
+        self._on_it: list[Future[Ran]] = []
+        self._device = ThreadPoolExecutor(1)
+
+    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+        self._on_it = [future for future in self._on_it if not future.done()]
+        self._on_it.append(self._device.submit(timed, lambda: self.run(token_ids)))
+        self.most = max(self.most, len(self._on_it))
+        return _OnItsWay(self._on_it[-1])
+
+
+class _OnItsWay:
+    def __init__(self, future: Future[Ran]) -> None:
+        self._future = future
+
+    def wait(self) -> Ran:
+        return self._future.result()

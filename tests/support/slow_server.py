@@ -17,6 +17,7 @@ import numpy as np
 
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.load import LoadedModel
+from qwire_server.model.launched import timed
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
 from support.runners import DIM, VOCAB_SIZE, FakeRunner
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qwire_server.model.launched import Launched
+
 TOKENS = 4  # of the texts that the tests send
 
 
@@ -34,13 +37,17 @@ class SleepRunner:
     """Takes the same time for each text, and does nothing with it."""
 
     vocab_size = VOCAB_SIZE
+    runs_ahead = False
 
     def __init__(self, seconds_per_text: float) -> None:
         self._seconds = seconds_per_text
 
-    def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        time.sleep(self._seconds * len(token_ids))
-        return np.ones((len(token_ids), DIM), np.float32)
+    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+        return timed(lambda: self._run(len(token_ids)))
+
+    def _run(self, texts: int) -> NDArray[np.float32]:
+        time.sleep(self._seconds * texts)
+        return np.ones((texts, DIM), np.float32)
 
 
 def identify(context: Any) -> str:

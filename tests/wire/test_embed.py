@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import grpc
 import numpy as np
@@ -15,7 +16,7 @@ from qwire_server.model.errors import DeviceLost
 from support import local
 from support.models import QUERY_PROMPT
 from support.runners import DIM
-from support.serving import FAKE_ID, MAX_TOKENS, Running, fake_serving, rows_of, until
+from support.serving import FAKE_ID, MAX_TOKENS, Running, fake_serving, rows_of, serving, until
 from support.texts import HARD
 
 
@@ -57,6 +58,25 @@ async def test_describe_tells_everything_that_a_client_needs(qwen: Running, tiny
 
 async def test_vectors_through_the_wire_equal_the_packed_forward(qwen: Running, tiny: LoadedModel):
     np.testing.assert_allclose(await qwen.embed(*HARD), local.embed(tiny, HARD), atol=1e-6)
+
+
+async def test_a_deterministic_server_gives_the_same_bits_in_any_company(tiny: LoadedModel):
+    async with serving(lambda _: tiny, deterministic=True) as server:
+        alone = np.concatenate([await server.embed(text) for text in HARD])
+        crowd = await asyncio.gather(*(server.embed(text, *HARD) for text in HARD))
+    assert np.array_equal(np.stack([rows[0] for rows in crowd]), alone)
+    assert all(np.array_equal(rows[1:], alone) for rows in crowd)
+
+
+async def test_a_short_question_does_not_wait_for_the_tokenizers_threads():
+    async with fake_serving({"tokenizer_threads": 1}) as server:
+        gate = threading.Event()
+        busy = asyncio.create_task(server.server._pool.run(0, gate.wait))
+        try:
+            assert len(await server.embed("who is there?")) == 1
+        finally:
+            gate.set()
+            await busy
 
 
 async def test_many_callers_at_once_each_get_their_own_vectors(qwen: Running, tiny: LoadedModel):
@@ -273,7 +293,7 @@ async def test_an_unforeseen_error_is_internal_with_the_request_id_and_echoes_no
     def leak(*_: object) -> None:
         raise KeyError("secret text of the caller")
 
-    fake.server._gate.embedder()._tokenizer.encode = leak
+    fake.server._gate.embedder().tokenizer.encode = leak
     error = await refusal(fake.embed("secret", metadata=[("x-request-id", "abc-2")]))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert code_of(error) == "INTERNAL"

@@ -41,10 +41,12 @@ def lines(before: Stats, now: Stats) -> Iterator[str]:
     bulk = per_second(before.bulk_tokens, now.bulk_tokens)
     batches = per_second(before.batches, now.batches)
     busy = per_second(before.busy_seconds, now.busy_seconds)
+    starved = per_second(before.starved_seconds, now.starved_seconds)
     held = now.interactive.held_seconds + now.bulk.held_seconds
     yield (
-        f"up {now.uptime_seconds:.0f} s   device busy {busy:.0%}   {tokens:,.0f} tokens/s   "
-        f"{per_second(before.texts, now.texts):,.0f} texts/s   bulk {_part(bulk, tokens):.0%}"
+        f"up {now.uptime_seconds:.0f} s   device busy {busy:.0%}, starved {starved:.0%}   "
+        f"{tokens:,.0f} tokens/s   {per_second(before.texts, now.texts):,.0f} texts/s   "
+        f"bulk {_part(bulk, tokens):.0%}"
     )
     yield (
         f"queue {held:.2f} of {now.queue_seconds:g} s   {now.clients_active} clients   "

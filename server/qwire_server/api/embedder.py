@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
+from qwire_server.api.gather import Gather
 from qwire_server.api.stats import look
+from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
-from qwire_server.engine.rows import row_bytes
-from qwire_server.engine.work import RowForm, Rows, Work
-from qwire_server.errors import BY_CODE, Internal
+from qwire_server.engine.work import NO_ROWS, Work
 from qwire_server.text.pool import SLICE_CHARS, slices
 from qwire_server.text.tokenizer import Encoded
 
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from qwire_server.api.room import Held, Room
     from qwire_server.api.served import Plan, Served
     from qwire_server.api.stats import Counters, Stats
+    from qwire_server.api.timings import Timings
     from qwire_server.engine.engine import Engine
     from qwire_server.engine.queue.cost import CostModel
-    from qwire_server.engine.work import Failure, Outcome, TokenIds
-    from qwire_server.errors import RequestError
+    from qwire_server.engine.work import RowForm, Rows, TokenIds
     from qwire_server.text.pool import Pool
     from qwire_server.text.tokenizer import Encoder
+
+_INLINE_CHARS = 256  # 0.2 ms with Qwen3's tokenizer, about what a thread costs there and back
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Reply:
     tokens: list[int]
     cut: list[int]
     unknown: list[int]
+    timings: Timings
 
 
 class Embedder:
@@ -66,13 +69,13 @@ class Embedder:
         self._cost = cost
         self._counters = counters
         self._estimator = Estimator(served.max_tokens)
-        self._tokenizer = tokenizer
-        self._pool = pool
+        self.tokenizer = tokenizer
+        self.pool = pool
         self._dispatcher = dispatcher
         self._engine = engine
 
     def __repr__(self) -> str:
-        return f"<Embedder {self.room!r} {self._pool!r} {self._dispatcher!r} {self._engine!r}>"
+        return f"<Embedder {self.room!r} {self.pool!r} {self._dispatcher!r} {self._engine!r}>"
 
     async def embed(self, call: Call, texts: Sequence[str], options: Options) -> Reply:
         """Embed texts, all or nothing.
@@ -88,31 +91,33 @@ class Embedder:
         Raises:
             RequestError: with `index` where one text is to blame.
         """
-        held = self._admit(call, plan, texts)
+        held, watch = self.admit(call, plan, texts), Stopwatch()
         try:
             encoded = await self.encode(texts, plan)
+            watch.encoded()
             for error in encoded.errors.values():
                 raise error
             tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens)
             self.served.check_tokens(tokens)
             held.become(sum(costs), tokens)
             held.check_deadline(call.deadline)
-            rows = await self._rows(call, plan, encoded.ids, costs)
+            rows, seconds = await self._rows(call, plan, encoded.ids, costs)
             held.answered(held.cost)
         finally:
             held.release()
-        return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown)
+        timings = watch.stop(seconds)
+        return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown, timings)
 
     async def count(
         self, call: Call, texts: Sequence[str], options: Options
     ) -> tuple[list[int], list[int]]:
         """Tokens of each text, untruncated, and how many of them are unknown."""
         plan = self.served.plan(call, options)
-        held = self._admit(call, plan, texts)
+        held = self.admit(call, plan, texts)
         try:
             parts = await asyncio.gather(
                 *(
-                    self._pool.run(plan.request_class, self._tokenizer.count, part, plan.prompt)
+                    self.pool.run(plan.request_class, self.tokenizer.count, part, plan.prompt)
                     for part in _parts(texts)
                 )
             )
@@ -120,7 +125,7 @@ class Embedder:
             held.release()
         return [t for tokens, _ in parts for t in tokens], [u for _, us in parts for u in us]
 
-    def _admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Held:
+    def admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Held:
         """Check the texts and hold room for what they are likely to need."""
         self.served.check_texts(texts)
         cost = sum(self.costs(self.estimate(texts)))
@@ -135,19 +140,25 @@ class Embedder:
         return [self._estimator.tokens(text) for text in texts]
 
     async def encode(self, texts: Sequence[str], plan: Plan) -> Encoded:
-        """Tokenise off the event loop, in slices; errors carry the position in `texts`."""
+        """Tokenise, off the event loop unless it is quick; errors carry the position in `texts`."""
+        if sum(map(len, texts)) + len(texts) * len(plan.prompt) <= _INLINE_CHARS:
+            whole = self.tokenizer.encode(texts, plan.prompt, plan.truncate)
+        else:
+            whole = await self._encode_in_slices(texts, plan)
+        self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
+        return whole
+
+    async def _encode_in_slices(self, texts: Sequence[str], plan: Plan) -> Encoded:
+        run, encode = self.pool.run, self.tokenizer.encode
         parts = await asyncio.gather(
             *(
-                self._pool.run(
-                    plan.request_class, self._tokenizer.encode, part, plan.prompt, plan.truncate
-                )
+                run(plan.request_class, encode, part, plan.prompt, plan.truncate)
                 for part in _parts(texts)
             )
         )
         whole = Encoded()
         for part in parts:
             whole.extend(part)
-        self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
         return whole
 
     def submit(
@@ -179,13 +190,16 @@ class Embedder:
         """How busy this server is."""
         return look(self._counters, self.room, self._engine.waiting(), self._cost)
 
-    async def _rows(self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]) -> Rows:
+    async def _rows(
+        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]
+    ) -> tuple[Rows, float]:
+        """Rows of a whole request, and the seconds that its batches took."""
         if not ids:
-            return Rows(b"", 0)
-        gather = _Gather(len(ids), plan.form)
+            return NO_ROWS, 0.0
+        gather = Gather(len(ids), plan.form)
         key = self.submit(call, plan, ids, costs, Sink(gather.add, gather.fail))
         try:
-            return await gather.whole
+            return await gather.whole, gather.seconds
         finally:
             self.withdraw(key)
 
@@ -195,54 +209,5 @@ def asker(call: Call, plan: Plan) -> Asker:
     return Asker(call.client, plan.request_class)
 
 
-class _Gather:
-    """Puts the rows of one request together; its first failure is the request's."""
-
-    def __init__(self, texts: int, form: RowForm) -> None:
-        self.whole: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
-        self._missing = texts
-        self._form = form
-        self._data = bytearray()
-        self._scales = bytearray()
-        self._texts = texts
-
-    def add(self, outcome: Outcome) -> None:
-        if self.whole.done():
-            return
-        if outcome.failures:
-            self.whole.set_exception(error_of(outcome.failures[0]))
-            return
-        if outcome.rows.count == self._texts:  # all in one batch, as most are: no copy
-            self.whole.set_result(outcome.rows)
-            return
-        self._place(outcome)
-        if not self._missing:
-            self.whole.set_result(Rows(bytes(self._data), self._texts, bytes(self._scales)))
-
-    def fail(self, error: Exception) -> None:
-        if not self.whole.done():
-            self.whole.set_exception(error)
-
-    def _place(self, outcome: Outcome) -> None:
-        stride = row_bytes(self._form)
-        scale_stride = len(outcome.rows.scales) // outcome.rows.count
-        self._data = self._data or bytearray(stride * self._texts)
-        self._scales = self._scales or bytearray(scale_stride * self._texts)
-        _scatter(outcome.rows.data, self._data, outcome.indices, stride)
-        _scatter(outcome.rows.scales, self._scales, outcome.indices, scale_stride)
-        self._missing -= len(outcome.indices)
-
-
-def _scatter(source: bytes, target: bytearray, indices: list[int], stride: int) -> None:
-    for row, index in enumerate(indices):
-        target[index * stride : (index + 1) * stride] = source[row * stride : (row + 1) * stride]
-
-
 def _parts(texts: Sequence[str]) -> list[Sequence[str]]:
     return [texts[part] for part in slices([len(text) for text in texts], SLICE_CHARS)]
-
-
-def error_of(failure: Failure) -> RequestError:
-    """The error that a front raises for an engine's failure."""
-    kind = BY_CODE.get(failure.code, Internal)
-    return kind(failure.message, index=failure.index)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qwire_server.api.served import Plan
+from qwire_server.api.timings import NO_TIME
 from qwire_server.engine.work import RowForm
 from qwire_server.errors import TextTooLarge
 from qwire_server.text.tokenizer import Truncate
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from qwire_server.api.call import Call
     from qwire_server.api.embedder import Embedder
     from qwire_server.api.served import Served
+    from qwire_server.api.timings import Timings
     from qwire_server.engine.work import RequestClass, Rows
     from qwire_server.text.pairs import PairPrompt
 
@@ -54,6 +56,7 @@ class Ranking:
     scores: list[float]
     tokens: list[int]
     cut: list[int]
+    timings: Timings = NO_TIME
 
 
 class Reranker:
@@ -86,7 +89,8 @@ class Reranker:
         """
         plan = self.plan(call, query, options)
         reply = await self.embedder.reply(call, plan, documents)
-        return Ranking(scores_of(reply.rows, options), reply.tokens, reply.cut)
+        scores = scores_of(reply.rows, options)
+        return Ranking(scores, reply.tokens, reply.cut, reply.timings)
 
     def plan(self, call: Call, query: str, options: RankOptions) -> Plan:
         """Check a query and its options.

@@ -14,7 +14,7 @@ from qwire_server.errors import (
     RequestTooLarge,
     TextTooLarge,
 )
-from qwire_server.text.prompts import prompt_for
+from qwire_server.text.prompts import prompt_for, prompt_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ class Served:
         self.check_identity(options.model, options.expected_fingerprint)
         return Plan(
             form=RowForm(self._dimensions(options), options.normalize, options.encoding),
-            prompt=prompt_for(self.prompts, options.input_type, options.instruction),
+            prompt=self._prompt(options),
             truncate=options.truncate,
             request_class=options.request_class or call.default_class,
         )
@@ -138,6 +138,11 @@ class Served:
     def answers_to(self, name: str) -> bool:
         """Whether a name is that of this model: in full, its last path component, an alias."""
         return any(same_model(name, own) for own in (self.model, *self.aliases))
+
+    def _prompt(self, options: Options) -> str:
+        if options.prompt_name is not None:
+            return prompt_named(self.prompts, options.prompt_name)
+        return prompt_for(self.prompts, options.input_type, options.instruction)
 
     def _dimensions(self, options: Options) -> int:
         if options.dimensions is None:

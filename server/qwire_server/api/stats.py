@@ -25,13 +25,14 @@ _FILL_MEMORY = 0.95  # about twenty batches
 
 @dataclass(slots=True)
 class Counters:
-    """An observer that counts. Batches come from the worker thread, requests from the event loop.
+    """An observer that counts. Batches come from the engine's thread, requests from the event loop.
 
     Attributes:
         calls: ended, by gRPC status.
         failures: failed, by error code.
         batch_fill: of the last batches that left work waiting, 0 to 1; 0 if there was none yet.
         busy_seconds: time the device spent on batches.
+        starved_seconds: time it had no work though a text waited for it.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -44,6 +45,7 @@ class Counters:
     batches: int = 0
     batch_fill: float = 0.0
     busy_seconds: float = 0.0
+    starved_seconds: float = 0.0
 
     def batch(self, record: BatchRecord) -> None:
         """Count one batch."""
@@ -53,6 +55,7 @@ class Counters:
         self.bulk_tokens += record.bulk_tokens
         self.expired += record.expired
         self.busy_seconds += record.compute_seconds
+        self.starved_seconds += record.starved_seconds
         if record.fill is not None:
             past = self.batch_fill or record.fill
             self.batch_fill = _FILL_MEMORY * past + (1 - _FILL_MEMORY) * record.fill

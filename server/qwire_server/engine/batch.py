@@ -1,6 +1,6 @@
-"""One batch, from its items to the answers of its works; a failure is narrowed to its culprit.
+"""One batch, from its rows to the answers of its works; a failure is narrowed to its culprit.
 
-Runs in the worker thread. Knows nothing about queues.
+Knows nothing about queues.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from qwire_server.engine.rows import encode, finish, finite, row_bytes
 from qwire_server.engine.work import Failure, Outcome, Rows
 from qwire_server.model.errors import DeviceLost, OutOfMemory
@@ -19,6 +17,7 @@ from qwire_server.model.errors import DeviceLost, OutOfMemory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from qwire_server.engine.queue.item import Entry, Item
@@ -42,8 +41,15 @@ class Done:
     splits: int = 0
 
 
-def run_batch(runner: Runner, items: list[Item]) -> Done:
-    """Run the model on items of one model and answer each of them.
+def answered(items: list[Item], rows: NDArray[np.float32]) -> Done:
+    """Answer each item with its row, or say that the row is not finite."""
+    done = Done()
+    _answer(done, items, rows)
+    return done
+
+
+def narrowed(runner: Runner, items: list[Item], error: Exception) -> Done:
+    """Run a batch again, that failed with `error`, in parts, and answer each item.
 
     Out of memory is met by halving the batch, any other error by running each text alone once more.
 
@@ -51,46 +57,54 @@ def run_batch(runner: Runner, items: list[Item]) -> Done:
         DeviceLost: the device is gone; nothing was answered.
     """
     done = Done()
-    rows: list[NDArray[np.float32]] = []
-    good: list[Item] = []
-    for part, pooled in _forward(runner, items, done):
-        sound = finite(pooled)
-        good += [item for item, is_sound in zip(part, sound, strict=True) if is_sound]
-        rows.append(pooled[sound])
-        for item, is_sound in zip(part, sound, strict=True):
-            if not is_sound:
-                _fail(done, item, "NOT_FINITE", _NOT_FINITE)
-    if good:
-        done.outcomes += _finished(good, np.concatenate(rows))
+    for part, rows in _parts(runner, items, error, done):
+        _answer(done, part, rows)
     return done
 
 
-def _forward(
-    runner: Runner, items: list[Item], done: Done, *, alone: bool = False
+def _parts(
+    runner: Runner, items: list[Item], error: Exception, done: Done, *, alone: bool = False
 ) -> Iterator[tuple[list[Item], NDArray[np.float32]]]:
-    """Yield parts of the batch with their pooled rows; what cannot be run is failed in `done`."""
-    try:
-        pooled = runner.run([_ids(item) for item in items])
-    except DeviceLost:
-        raise
-    except OutOfMemory:
+    """Yield parts of a failed batch with their rows; what cannot be run is failed in `done`."""
+    parts: Iterable[list[Item]]
+    if isinstance(error, OutOfMemory):
         if len(items) == 1:
             _fail(done, items[0], "MODEL_FAILED", _TOO_BIG)
             return
         done.splits += 1
         middle = len(items) // 2
-        halves: Iterable[list[Item]] = (items[:middle], items[middle:])
-    except Exception as error:  # noqa: BLE001  narrowed to its text, and told
-        _LOG.exception("a batch of %d texts failed", len(items))
+        parts = (items[:middle], items[middle:])
+    else:
+        _LOG.error("a batch of %d texts failed", len(items), exc_info=error)
         if alone:
             _fail(done, items[0], "MODEL_FAILED", f"the model failed ({type(error).__name__})")
             return
-        alone, halves = True, ([item] for item in items)
+        alone, parts = True, ([item] for item in items)
+    for part in parts:
+        yield from _again(runner, part, done, alone=alone)
+
+
+def _again(
+    runner: Runner, part: list[Item], done: Done, *, alone: bool
+) -> Iterator[tuple[list[Item], NDArray[np.float32]]]:
+    try:
+        ran = runner.launch(ids_of(part)).wait()
+    except DeviceLost:
+        raise
+    except Exception as error:  # noqa: BLE001  narrowed to its text, and told
+        yield from _parts(runner, part, error, done, alone=alone)
     else:
-        yield items, pooled
-        return
-    for part in halves:
-        yield from _forward(runner, part, done, alone=alone)
+        yield part, ran.rows
+
+
+def _answer(done: Done, items: list[Item], rows: NDArray[np.float32]) -> None:
+    sound = finite(rows)
+    good = [item for item, is_sound in zip(items, sound, strict=True) if is_sound]
+    for item, is_sound in zip(items, sound, strict=True):
+        if not is_sound:
+            _fail(done, item, "NOT_FINITE", _NOT_FINITE)
+    if good:
+        done.outcomes += _finished(good, rows if len(good) == len(items) else rows[sound])
 
 
 def _fail(done: Done, item: Item, code: str, message: str) -> None:
@@ -122,8 +136,9 @@ def _cut(encoded: Rows, form: RowForm, first: int, last: int) -> Rows:
     return Rows(data, last - first, encoded.scales[first * 4 : last * 4])
 
 
-def _ids(item: Item) -> TokenIds:
-    return item.entry.work.token_ids[item.index]
+def ids_of(items: list[Item]) -> list[TokenIds]:
+    """Token ids of each text."""
+    return [item.entry.work.token_ids[item.index] for item in items]
 
 
 def _form(item: Item) -> RowForm:

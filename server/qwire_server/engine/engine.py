@@ -1,30 +1,35 @@
-"""The engine: accepts work, forms batches when the device is free, answers every text once.
+"""The engine: accepts work, forms batches as the device gets free, answers every text once.
 
-One worker thread runs the model. There is no timer: an idle device takes what there is at once, a
-busy one finds a full batch waiting.
+On a device that runs ahead, one thread launches batches and a second one waits for them and
+answers, so that the device has its next batch before it is done with the last; on a CPU one does
+both. There is no batching delay: an idle device takes what there is at once, a busy one finds a
+full batch waiting.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qwire_server.engine import clock
-from qwire_server.engine.batch import run_batch
-from qwire_server.engine.observer import BatchRecord, QueueRecord
-from qwire_server.engine.queue.backlog import Backlog
+from qwire_server.engine.batch import Done, answered, ids_of, narrowed
+from qwire_server.engine.inflight import InFlight
+from qwire_server.engine.observer import QueueRecord
 from qwire_server.engine.queue.item import Entry, Item
-from qwire_server.engine.work import Failure, Outcome, RequestClass
+from qwire_server.engine.work import Failure, Outcome
 from qwire_server.model.errors import DeviceLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from qwire_server.engine.flight import Flight
     from qwire_server.engine.observer import Observer
-    from qwire_server.engine.queue.backlog import BatchLimits, Taken, Waiting
+    from qwire_server.engine.queue.backlog import BatchLimits, Waiting
     from qwire_server.engine.runner import Model
     from qwire_server.engine.work import TokenIds, Work
 
@@ -56,18 +61,23 @@ class Engine:
         self._deliver = deliver
         self._observer = observer
         self._on_fatal = on_fatal
-        self._looked = 0  # the worker thread's own
-        # Mutable, guarded by _changed: the backlog, the entries by key, the two flags.
-        self._changed = threading.Condition()
-        self._backlog = Backlog(limits)
-        self._entries: dict[int, Entry] = {}
-        self._closed = False
-        self._failed = ""
-        self._thread = threading.Thread(target=self._work, name="qwire-engine", daemon=True)
-        self._thread.start()
+        self._looked = 0  # the launching thread's own
+        self._ended = 0  # the answering thread's own: when the last batch was done, microseconds
+        self._inflight = InFlight(models, limits)
+        self._landing: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
+        self._runs_ahead = any(model.runner.runs_ahead for model in models.values())
+        work = {"qwire-launch": self._launch_all}
+        if self._runs_ahead:
+            work["qwire-answer"] = self._answer_all
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(task,), name=name, daemon=True)
+            for name, task in work.items()
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __repr__(self) -> str:
-        return f"<Engine works {len(self._entries)} {self._backlog!r}>"
+        return f"<Engine {self._inflight!r}>"
 
     def submit(self, work: Work) -> None:
         """Accept a work: each of its texts is answered through `deliver`, whatever breaks.
@@ -82,12 +92,7 @@ class Engine:
         sized = zip(work.token_ids, work.costs, strict=True)
         items = [Item(entry, i, len(t), c) for i, (t, c) in enumerate(sized) if i not in bad]
         entry.unanswered = len(items)
-        with self._changed:
-            stopped = self._failed or ("the server is stopping" if self._closed else "")
-            if not stopped and items:
-                self._entries[work.key] = entry
-                self._backlog.push(items, now)
-                self._changed.notify()
+        stopped = self._inflight.accept(entry, items, now)
         if stopped:
             refused = [Failure(i, "UNAVAILABLE", stopped) for i in range(len(work.token_ids))]
         if refused:
@@ -95,100 +100,99 @@ class Engine:
 
     def cancel(self, key: int) -> None:
         """Forget a work whose caller has gone; what is not yet in a batch is never computed."""
-        with self._changed:
-            if entry := self._entries.pop(key, None):
-                entry.gone = True
+        self._inflight.forget(key)
 
     def waiting(self) -> list[Waiting]:
         """What waits now, by class and client."""
-        with self._changed:
-            return self._backlog.waiting()
+        return self._inflight.waiting()
 
     def close(self) -> None:
-        """Accept no more, answer what was accepted, end the worker thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
+        """Accept no more, answer what was accepted, end the threads."""
+        self._inflight.close()
+        for thread in self._threads:
+            thread.join()
 
-    def _overhead(self) -> int:
-        """Microseconds of the dearest model's forward before its first text."""
-        return max(model.cost.forward() for model in self._models.values())
-
-    def _work(self) -> None:
-        """The worker thread; its own death is an answer too."""
-        texts: list[Item] = []
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; its death is an answer too."""
         try:
-            while taken := self._next_batch():
-                texts = taken.items + taken.expired
-                outcomes = [_expired(item) for item in taken.expired]
-                if taken.items:
-                    outcomes += self._run(taken)
-                self._settle(texts)
-                self._deliver(outcomes)
+            work()
         except DeviceLost as error:
-            self._fail(texts, f"the device failed and the server must restart: {error}")
+            self._fail(f"the device failed and the server must restart: {error}")
         except BaseException as error:  # noqa: BLE001  nobody else would see it
-            _LOG.exception("the engine's worker thread died")
-            self._fail(texts, f"the server failed and must restart ({type(error).__name__})")
+            _LOG.exception("a thread of the engine died")
+            self._fail(f"the server failed and must restart ({type(error).__name__})")
 
-    def _next_batch(self) -> Taken | None:
-        """Block until something waits; None once closed and drained."""
-        with self._changed:
-            while True:
-                taken = self._backlog.take(clock.now(), self._overhead())
-                if taken.items or taken.expired:
-                    return taken
-                if self._closed:
-                    return None
-                self._changed.wait()
+    def _launch_all(self) -> None:
+        """The launching thread: the only one that starts forwards."""
+        while flight := self._inflight.next():
+            if flight.error:
+                flight.done = narrowed(flight.model.runner, flight.items, flight.error)
+                flight.ended = clock.now()
+                flight.seconds = (flight.ended - flight.began) / 1e6
+            elif flight.items and not self._launch(flight):
+                continue
+            if self._runs_ahead:
+                self._landing.put(flight)
+            else:
+                self._answer(flight)
+        self._landing.put(None)
 
-    def _run(self, taken: Taken) -> list[Outcome]:
-        """Run a batch; every item of it is in one outcome."""
-        items, began = taken.items, clock.now()
-        name = items[0].entry.work.model
-        model = self._models[name]
-        if began - self._looked >= _LOOK_EVERY:
-            self._looked = began
-            self._observer.queue(lambda: QueueRecord(began, self.waiting()))
-        done = run_batch(model.runner, items)
-        took = clock.now() - began
-        estimated = model.cost.forward() + sum(item.cost for item in items)
-        if not done.failed and not done.splits:
-            model.cost.learn([item.tokens for item in items], took)
-        self._observer.batch(
-            BatchRecord(
-                model=name,
-                texts=len(items),
-                tokens=sum(item.tokens for item in items),
-                bulk_tokens=sum(item.tokens for item in items if _is_bulk(item)),
-                estimated_seconds=estimated / 1e6,
-                compute_seconds=took / 1e6,
-                fill=taken.fill,
-                waited_seconds=(began - min(item.entry.since for item in items)) / 1e6,
-                expired=len(taken.expired),
-                failed=done.failed,
-                splits=done.splits,
-            )
-        )
-        return done.outcomes
+    def _launch(self, flight: Flight) -> bool:
+        """Start a batch; False if it must be run again."""
+        if flight.began - self._looked >= _LOOK_EVERY:
+            self._looked = flight.began
+            self._observer.queue(lambda: QueueRecord(flight.began, self.waiting()))
+        try:
+            flight.launched = flight.model.runner.launch(ids_of(flight.items))
+        except DeviceLost:
+            raise
+        except Exception as error:  # noqa: BLE001  told when it is run again
+            self._inflight.broke(flight, error)
+            return False
+        self._inflight.launched(flight)
+        return True
 
-    def _settle(self, batch: list[Item]) -> None:
-        """Forget entries that have nothing left to answer."""
-        with self._changed:
-            for item in batch:
-                item.entry.unanswered -= 1
-                if not item.entry.unanswered:
-                    self._entries.pop(item.entry.work.key, None)
+    def _answer_all(self) -> None:
+        """The answering thread: waits for each batch in turn, and answers it."""
+        while flight := self._landing.get():
+            self._answer(flight)
 
-    def _fail(self, batch: list[Item], reason: str) -> None:
+    def _answer(self, flight: Flight) -> None:
+        done = flight.done or self._land(flight)
+        if not done:
+            return
+        if flight.items:
+            self._ended = max(self._ended, flight.ended)
+            self._observer.batch(flight.record(done))
+        if self._inflight.settle(flight):
+            timed = [replace(outcome, seconds=flight.seconds) for outcome in done.outcomes]
+            self._deliver([_expired(item) for item in flight.taken.expired] + timed)
+
+    def _land(self, flight: Flight) -> Done | None:
+        """Wait for a batch; None if it must be run again."""
+        if not flight.launched:  # all its texts had expired
+            return Done()
+        try:
+            ran = flight.launched.wait()
+        except DeviceLost:
+            raise
+        except Exception as error:  # noqa: BLE001  told when it is run again
+            self._inflight.broke(flight, error)
+            return None
+        self._inflight.landed(flight, ran.ended)
+        took = round(ran.seconds * 1e6)
+        flight.seconds, flight.ended = ran.seconds, ran.ended
+        flight.starved = max(0, ran.ended - took - max(self._ended, flight.since))
+        flight.model.cost.learn([item.tokens for item in flight.items], took)
+        return answered(flight.items, ran.rows)
+
+    def _fail(self, reason: str) -> None:
         """Answer everything that was accepted, and everything that comes, with UNAVAILABLE."""
-        with self._changed:
-            self._failed = reason
-            waiting = batch + self._backlog.clear()
-            self._entries.clear()
-        self._deliver([_failed(item, "UNAVAILABLE", reason) for item in waiting])
-        self._on_fatal(reason)
+        items = self._inflight.fail(reason)
+        if items is not None:
+            self._landing.put(None)
+            self._deliver([_failed(item, "UNAVAILABLE", reason) for item in items])
+            self._on_fatal(reason)
 
 
 def _refused(token_ids: list[TokenIds], vocab_size: int) -> list[Failure]:
@@ -209,10 +213,6 @@ def _failed(item: Item, code: str, message: str) -> Outcome:
 
 def _expired(item: Item) -> Outcome:
     return _failed(item, "DEADLINE_EXCEEDED", "the deadline passed while the request waited")
-
-
-def _is_bulk(item: Item) -> bool:
-    return item.entry.work.request_class is RequestClass.BULK
 
 
 def _bad_id(index: int) -> Failure:

@@ -20,6 +20,7 @@ class BatchRecord:
 
     Attributes:
         estimated_seconds: what the cost model expected.
+        starved_seconds: that the device had no work before it, though one of its texts waited.
         bulk_tokens: those of bulk texts.
         fill: part of the limit that ended the batch, 0 to 1; None if nothing was left waiting.
         waited_seconds: of the text that waited longest.
@@ -32,6 +33,7 @@ class BatchRecord:
     bulk_tokens: int
     estimated_seconds: float
     compute_seconds: float
+    starved_seconds: float
     fill: float | None
     waited_seconds: float
     expired: int
@@ -72,10 +74,10 @@ class Observer(Protocol):
     """Told what happened; must return at once and never raise."""
 
     def batch(self, record: BatchRecord) -> None:
-        """Called by the worker thread."""
+        """Called by the engine's answering thread."""
 
     def queue(self, look: Callable[[], QueueRecord]) -> None:
-        """Called by the worker thread; `look` takes time for each text that waits."""
+        """Called by its launching thread; `look` takes time for each text that waits."""
 
     def request(self, record: RequestRecord) -> None:
         """Called by the event loop."""

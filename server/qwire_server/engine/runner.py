@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from qwire_server.engine.queue.cost import CostModel
     from qwire_server.engine.work import TokenIds
+    from qwire_server.model.launched import Launched
 
 
 class Runner(Protocol):
@@ -22,13 +20,14 @@ class Runner(Protocol):
     def vocab_size(self) -> int:
         """Ids below it are valid."""
 
-    def run(self, token_ids: Sequence[TokenIds]) -> NDArray[np.float32]:
-        """Pooled rows, (texts, native dim) float32, in the order given.
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether `launch` returns before the device is done, as on a GPU."""
 
-        Raises:
-            OutOfMemory: a smaller batch may fit.
-            DeviceLost: nothing will run any more.
-            Exception: anything else is blamed on a text, which is found by running each alone.
+    def launch(self, token_ids: Sequence[TokenIds]) -> Launched:
+        """Start a forward of some texts.
+
+        Called by one thread. Raises what `Launched.wait` raises.
         """
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from qwire_server.errors import StartError
+from qwire_server.model.errors import DeviceLost, OutOfMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LOG = logging.getLogger("qwire.server")
 _BF16_CAPABILITY = (8, 0)  # below it bf16 is emulated, and the packed kernel does not exist
@@ -55,7 +61,9 @@ def describe_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def check_memory(device: torch.device, dtype: str, needed: int, limit: int | None) -> None:
+def check_memory(
+    device: torch.device, dtype: str, needed: int, limit: int | None, *, taken: int = 0
+) -> None:
     """Hold this process to `limit` bytes of `device`, and refuse weights that cannot fit.
 
     On a GPU the limit bounds all that torch allocates; on a CPU the weights only.
@@ -65,14 +73,16 @@ def check_memory(device: torch.device, dtype: str, needed: int, limit: int | Non
         dtype: of the weights, for the message.
         needed: bytes of the weights.
         limit: of `--memory-limit`; None for all that is free.
+        taken: bytes of another model's weights that are on the device already.
 
     Raises:
         StartError: the weights alone need more.
     """
-    if limit is not None and needed > limit:
+    if limit is not None and needed + taken > limit:
+        beside = f" beside {_size(taken)} of the other model" if taken else ""
         raise StartError(
-            f"the weights need {_size(needed)} in {dtype}, --memory-limit is {_size(limit)}: raise "
-            f"it, {_smaller(dtype)}"
+            f"the weights need {_size(needed)} in {dtype}{beside}, --memory-limit is "
+            f"{_size(limit)}: raise it, {_smaller(dtype)}"
         )
     if device.type != "cuda":
         return
@@ -91,6 +101,23 @@ def describe_memory(device: torch.device, weights: int) -> str:
     if device.type == "cuda":
         return f"{_size(torch.cuda.memory_reserved(device))} of GPU memory"
     return f"{_size(weights)} of weights"
+
+
+@contextmanager
+def mapped_errors(device: torch.device) -> Iterator[None]:
+    """Foreign errors by what helps. On CUDA anything but out-of-memory is sticky."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemory(str(error)) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):
+            raise OutOfMemory(str(error)) from error
+        if device.type == "cuda":
+            raise DeviceLost(str(error).splitlines()[0]) from error
+        raise
 
 
 def _size(num_bytes: int) -> str:

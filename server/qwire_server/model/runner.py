@@ -6,23 +6,25 @@ Knows nothing about text, requests or the wire.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from qwire_server.model.errors import DeviceLost, OutOfMemory
+from qwire_server.model.device import mapped_errors
 from qwire_server.model.forward import Forward
+from qwire_server.model.launched import timed
+from qwire_server.model.on_stream import OnStream, in_order
 from qwire_server.model.packing import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
     from qwire_server.model.forward import Head
+    from qwire_server.model.launched import Launched
 
 
 class PackedRunner:
@@ -41,22 +43,27 @@ class PackedRunner:
         """Rows of the embedding table."""
         return int(self._model.config.vocab_size)
 
-    def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Embed sequences, none of them empty.
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether `launch` returns before the device is done."""
+        return bool(self._device.type == "cuda")
 
-        Returns:
-            (sequences, native dim) float32, pooled, not normalised, in the order given.
+    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+        """Start embedding sequences, none of them empty; on a CPU it has ended when this returns.
+
+        The result's rows are (sequences, row dim) float32, not normalised, in the order given.
 
         Raises:
             OutOfMemory: fewer sequences may fit.
             DeviceLost: the device's context is broken.
         """
-        with _mapped_errors(self._device), torch.inference_mode():
-            packed = pack(token_ids, self._device)
-            pooled = self._forward(packed).cpu().numpy()
-        rows = np.empty_like(pooled)
-        rows[packed.order] = pooled
-        return rows
+        if self.runs_ahead:
+            return OnStream(self._device, lambda: self._start(token_ids))
+        return timed(lambda: self._run(token_ids))
+
+    def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """The same, waited for."""
+        return self.launch(token_ids).wait().rows
 
     def warm_up(self, batch_tokens: int) -> None:
         """Run once small, and on CUDA once full, so that the first request is like any other."""
@@ -72,19 +79,15 @@ class PackedRunner:
         self.run(texts)  # ends when its rows are back, so the device is done
         return time.perf_counter() - began
 
+    def _start(
+        self, token_ids: Sequence[NDArray[np.int32]]
+    ) -> tuple[torch.Tensor, NDArray[np.int64]]:
+        """Rows on the device, in packed order, and that order."""
+        with torch.inference_mode():
+            packed = pack(token_ids, self._device)
+            return self._forward(packed), packed.order
 
-@contextmanager
-def _mapped_errors(device: torch.device) -> Iterator[None]:
-    """Foreign errors by what helps. On CUDA anything but out-of-memory is sticky."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        raise OutOfMemory(str(error)) from error
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" in str(error):
-            raise OutOfMemory(str(error)) from error
-        if device.type == "cuda":
-            raise DeviceLost(str(error).splitlines()[0]) from error
-        raise
+    def _run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        with mapped_errors(self._device):
+            rows, order = self._start(token_ids)
+            return in_order(rows.numpy(), order)

@@ -5,6 +5,7 @@ The `tokenizers.Tokenizer` inside is shared by threads and never reconfigured af
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -14,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
+from qwire_server.text.spelling import join, spell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qwire_server.errors import RequestError
+    from qwire_server.text.spelling import Token
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
 
@@ -61,7 +64,8 @@ class Encoded:
         """Append texts; their errors are moved to their new positions."""
         for index, error in other.errors.items():
             moved = len(self.ids) + index
-            self.errors[moved] = type(error)(error.message, index=moved)
+            self.errors[moved] = copy.copy(error)
+            self.errors[moved].index = moved
         self.shared = min(self.shared, other.shared) if self.ids else other.shared
         self.ids += other.ids
         self.cut += other.cut
@@ -78,6 +82,12 @@ class Encoder(Protocol):
 
     def count(self, texts: Sequence[str], prompt: str = "") -> tuple[list[int], list[int]]:
         """Tokens of each text, untruncated, and how many of them are unknown."""
+
+    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
+        """Tokens of each text, prompt included; special ones around it only if asked for."""
+
+    def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+        """Texts of token ids."""
 
 
 class Tokenizer:
@@ -168,6 +178,14 @@ class Tokenizer:
         ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
         return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
 
+    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
+        """Tokens of each text, prompt included; special ones around it only if asked for."""
+        return spell(self._rust, [self._lower(prompt + text) for text in texts], special=special)
+
+    def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+        """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+        return join(self._rust, ids, skip_special=skip_special)
+
     def _lower(self, text: str) -> str:
         return text.lower() if self._lower_case else text
 
@@ -184,11 +202,13 @@ class Tokenizer:
         """Cut one over-long text, or record its error."""
         if truncate is Truncate.NONE:
             encoded.cut[index] = 0
-            encoded.errors[index] = TextTooLong(
+            error = TextTooLong(
                 f"a text has {len(ids)} tokens, the model takes {self.max_tokens}: "
                 "shorten it, or set truncate to end or start",
                 index=index,
             )
+            error.tokens, error.max_tokens = len(ids), self.max_tokens
+            encoded.errors[index] = error
             return ids[:0]
         head = self._before + self._prompt_tokens(text, prompt_chars)
         kept = self.max_tokens - self._after

@@ -20,7 +20,13 @@ from qwire_server.api.http.body import read
 from qwire_server.api.http.errors import refusal
 from qwire_server.engine.observer import RequestRecord
 from qwire_server.engine.work import RequestClass
-from qwire_server.errors import DeadlineExceeded, Internal, InvalidRequest, RequestError, Unavailable
+from qwire_server.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidRequest,
+    RequestError,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -115,8 +121,8 @@ class Guard:
             code, response = "CANCELLED", _CLIENT_GONE
         except asyncio.CancelledError:
             # Only a server whose drain time is over cancels a request; its last act is an answer.
-            error = Unavailable("the server stopped before this request was done")
-            code, reason, response = error.grpc_code, error.code, refusal(error, shape)
+            late = Unavailable("the server stopped before this request was done")
+            code, reason, response = late.grpc_code, late.code, refusal(late, shape)
         except Exception:  # noqa: BLE001  whatever it is, the caller gets an answer
             code = reason = "INTERNAL"
             _LOG.exception("request %s failed", asked.call.request_id)

@@ -28,11 +28,13 @@ class BatchLimits:
         tokens: what fits the device's memory and fills it.
         launch: microseconds of device time while questions have come lately.
         bulk_share: part of the device time kept for bulk while both classes wait, 0 to 0.5.
+        texts: with 1, no row depends on its company in the batch.
     """
 
     tokens: int
     launch: int = 15_000
     bulk_share: float = 0.2
+    texts: int = _UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Backlog:
         """Microseconds that one batch may take now; None if any that fits its tokens may run."""
         return self._limits.launch if now - self._last_question <= LATELY else None
 
-    def take(self, now: int, overhead: int = 0) -> Taken:
+    def take(self, now: int, overhead: int = 0, tokens: int | None = None) -> Taken:
         """Take the next batch: texts of one model, within the limits together.
 
         A text that alone exceeds a limit goes alone, so that it cannot wait for ever and holds
@@ -105,12 +107,14 @@ class Backlog:
 
         Args:
             now: microseconds.
-            overhead: microseconds of a forward before its first text.
+            overhead: microseconds of a forward before its first text, and of what runs before it.
+            tokens: most of this batch; as the limits say by default.
         """
         interactive = self._waiting[RequestClass.INTERACTIVE]
         bulk = self._waiting[RequestClass.BULK]
         bound = self.launch_bound(now)
-        batch = _Batch(self._limits.tokens, _UNBOUNDED if bound is None else bound - overhead, now)
+        room = _UNBOUNDED if bound is None else bound - overhead
+        batch = _Batch(tokens or self._limits.tokens, self._limits.texts, room, now)
         both = batch.next(interactive) and batch.next(bulk)
         spent = batch.fill(bulk, within=self._bulk_credit) if both else 0
         asked = batch.fill(interactive)
@@ -142,10 +146,11 @@ class Backlog:
 class _Batch:
     """A batch in the making."""
 
-    def __init__(self, tokens: int, cost: int, now: int) -> None:
+    def __init__(self, tokens: int, texts: int, cost: int, now: int) -> None:
         self.items: list[Item] = []
         self.expired: list[Item] = []
         self._now = now
+        self._texts = texts
         self._tokens = self._tokens_left = tokens
         self._cost = self._cost_left = max(1, cost)
 
@@ -178,10 +183,14 @@ class _Batch:
     def fullness(self) -> float:
         """Of the limit that is nearer, 0 to 1."""
         left = min(self._tokens_left / self._tokens, self._cost_left / self._cost)
-        return min(1.0, 1 - left)
+        return min(1.0, max(1 - left, len(self.items) / self._texts))
 
     def _fits(self, item: Item) -> bool:
         if not self.items:
             return True
-        same_model = item.entry.work.model == self.items[0].entry.work.model
-        return same_model and item.tokens <= self._tokens_left and item.cost <= self._cost_left
+        return (
+            len(self.items) < self._texts
+            and item.entry.work.model == self.items[0].entry.work.model
+            and item.tokens <= self._tokens_left
+            and item.cost <= self._cost_left
+        )
