@@ -100,7 +100,10 @@ export class Bases {
         this.#state.set({ rows: [...this.#state.get("rows"), ...vectors] });
         this.#tell({ wait: false });
       },
-      waiting: () => this.#tell({ wait: true }),
+      waiting: () => {
+        this.#tell({ wait: true });
+        this.#server.look();
+      },
       back: (gone) => {
         this.#tell({ wait: true });
         return this.#server.back(gone);

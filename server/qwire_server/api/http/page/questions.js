@@ -90,7 +90,11 @@ export class Questions {
   }
 
   #patiently(work, signal) {
-    return patiently(work, { signal, back: (gone) => this.#server.back(gone) });
+    return patiently(work, {
+      signal,
+      waiting: () => this.#server.look(),
+      back: (gone) => this.#server.back(gone),
+    });
   }
 
   async #failed(error) {

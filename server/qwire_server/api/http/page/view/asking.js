@@ -2,6 +2,7 @@
 
 import { byId, make } from "../dom.js";
 import { t } from "../i18n.js";
+import { shortName } from "../served.js";
 import { remember } from "../settings.js";
 
 // What models were trained on is English, whatever the language of the texts.
@@ -97,7 +98,7 @@ function showInstruction(state) {
     select.replaceChildren(...names.map((value) => make("option", { value, text: t(`preset.${value}`) })));
   }
   select.value = state.get("preset");
-  select.disabled = !takes;
+  select.hidden = !takes;
   byId("instruction").hidden = !takes || state.get("preset") !== "custom";
   const note = byId("instruction-note"), preset = PRESETS[state.get("preset")];
   note.hidden = takes && !preset;
@@ -108,5 +109,5 @@ function showReranker(state) {
   const { reranker } = state.get("server");
   byId("rerank-option").hidden = !reranker;
   byId("rerank").checked = state.get("rerank");
-  byId("rerank-note").textContent = reranker ? `${t("rerankNote")} (${reranker.id})` : "";
+  byId("rerank-note").textContent = reranker ? `${t("rerankNote")} (${shortName(reranker)})` : "";
 }

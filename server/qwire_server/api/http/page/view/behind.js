@@ -30,9 +30,14 @@ function told(state) {
     ["range", `${low(vector)} … ${high(vector)}`],
     ["length", Math.hypot(...vector).toFixed(4)],
     ["tokens", tokens(asked.usage)],
-    ["prompt", asked.instruction || t(asked.instruction === "" ? "promptNone" : "promptOwn")],
+    ["prompt", asked.instruction || t(isBare(asked, embedder) ? "promptNone" : "promptOwn")],
+    ["fingerprint", base.fingerprint],
     ["indexTime", t("indexTold", { n: base.indexed, tokens: base.tokens })],
   ]), ...times(asked), ...chart(vector)];
+}
+
+function isBare(asked, embedder) {
+  return asked.instruction === "" || !embedder?.instructions;
 }
 
 function facts(pairs) {
@@ -84,9 +89,13 @@ function chart(vector) {
 }
 
 function low(vector) {
-  return Math.min(...vector).toFixed(4);
+  return digits(Math.min(...vector));
 }
 
 function high(vector) {
-  return Math.max(...vector).toFixed(4);
+  return digits(Math.max(...vector));
+}
+
+function digits(value) {
+  return value.toFixed(4).replace("-", "\u2212");
 }

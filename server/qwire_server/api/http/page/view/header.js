@@ -3,6 +3,7 @@
 import { setApiKey, apiKey, remember, remembered } from "../settings.js";
 import { byId, fill, make } from "../dom.js";
 import { choose, t } from "../i18n.js";
+import { shortName } from "../served.js";
 
 const THEMES = ["auto", "light", "dark"];
 
@@ -42,7 +43,7 @@ function told({ phase, reason, embedder }) {
   const light = make("span", { class: `light ${phase}`, "aria-hidden": "true" });
   if (phase !== "ready") return [light, t(`server.${phase}`, { reason })];
   if (!embedder) return [light, t("server.none")];
-  const name = make("strong", { text: embedder.id });
+  const name = make("strong", { text: shortName(embedder), title: embedder.id });
   const { dimensions, device, dtype } = embedder;
   return [light, name, make("span", { class: "more", text: `${dimensions} · ${device} · ${dtype}` })];
 }

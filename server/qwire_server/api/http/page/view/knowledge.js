@@ -5,6 +5,7 @@ import { banner, byId, fill, make } from "../dom.js";
 import { count, languageName, t } from "../i18n.js";
 import { isForeign, knownScripts } from "../language.js";
 import { SAMPLES } from "../samples.js";
+import { shortName } from "../served.js";
 
 const SHOWN_ENTRIES = 200;
 
@@ -35,7 +36,8 @@ export function showKnowledge(state, bases) {
 function showBases(state, bases) {
   const own = state.get("bases").filter((base) => !base.sample);
   const known = (one) => state.get("bases").find((base) => base.id === one.id) ?? one;
-  const all = [...own, ...SAMPLES.map(known)];
+  const first = (one) => Number(one.lang !== state.get("lang"));
+  const all = [...own, ...SAMPLES.toSorted((a, b) => first(a) - first(b)).map(known)];
   const list = byId("bases");
   const focused = list.contains(document.activeElement) ? document.activeElement.value : null;
   const shape = JSON.stringify([all.map((base) => [base.id, base.indexed]), state.get("base")?.id, state.get("lang")]);
@@ -97,8 +99,8 @@ function notices(state, bases) {
   if (failed.length) shown.push(banner("calm", count("failed", failed.length, { reason: failed[0] })));
   if (base.cut) shown.push(banner("calm", count("cut", base.cut)));
   if (isLost(base, server.embedder)) {
-    const { id: model, languages } = server.embedder;
-    shown.push(banner("warn", t("lostBase", { model, languages: languages.map(languageName).join(", ") })));
+    const languages = server.embedder.languages.map(languageName).join(", ");
+    shown.push(banner("warn", t("lostBase", { model: shortName(server.embedder), languages })));
   }
   return shown;
 }

@@ -4,6 +4,7 @@ import { byId, draw, make } from "../dom.js";
 import { t } from "../i18n.js";
 import { flat } from "../pca.js";
 import { cut } from "../search.js";
+import { readingOf } from "./reading.js";
 
 const MOST_POINTS = 400; // a tenth of a second for vectors of 1024 values
 const SIZE = 500;
@@ -32,9 +33,11 @@ function drawn(state, results) {
   const vectors = shown.map((index) => cut(rows[index], dimensions));
   if (asked) vectors.push(cut(asked.vector, dimensions));
   const { points, share } = fitted(vectors);
-  const places = new Map(results.map(({ index, score }, place) => [index, { place: place + 1, score }]));
+  const { strengths } = readingOf(state, results);
+  const places = new Map(results.map(({ index }, place) => (
+    [index, { place: place + 1, kind: strengths[place] }])));
   const told = make("p", { class: "told", "aria-live": "off", text: "\u00a0" });
-  const dots = shown.map((index, i) => dot(points[i], base.texts[index], places.get(index), state.get("threshold"), told));
+  const dots = shown.map((index, i) => dot(points[i], base.texts[index], places.get(index), told));
   dots.sort((a, b) => Number(a.dataset.found ?? 0) - Number(b.dataset.found ?? 0)); // found ones on top
   if (asked) dots.push(diamond(points.at(-1), asked.text, told));
   const parts = [
@@ -71,8 +74,8 @@ function spread(vectors) {
     sum + vector.reduce((part, value, i) => part + (value - mean[i]) ** 2, 0)), 0) || 1;
 }
 
-function dot([cx, cy], text, found, threshold, told) {
-  const kind = !found ? "" : found.score > threshold ? "found strong" : "found";
+function dot([cx, cy], text, found, told) {
+  const kind = found ? `found ${found.kind}` : "";
   const circle = draw("circle", { cx, cy, r: found ? 9 : 4.5 });
   const group = draw("g", { class: `point ${kind}` }, circle, draw("title", { text }));
   if (found) {

@@ -2,8 +2,9 @@
 
 import { banner, byId, fill, make } from "../dom.js";
 import { count, languageName, t } from "../i18n.js";
-import { isForeign, knownScripts } from "../language.js";
-import { isLost, strength } from "../ranking.js";
+import { isForeign } from "../language.js";
+import { shortName } from "../served.js";
+import { readingOf } from "./reading.js";
 
 const DIGITS = 4;
 
@@ -16,19 +17,6 @@ export function showResults(state, questions) {
     fill(byId("results"), ...results.map((one, place) => line(one, place, reading)));
     byId("results").classList.toggle("stale", Boolean(state.get("asking")));
   });
-}
-
-/** How the scores of these results are to be read. */
-function readingOf(state, results) {
-  const { embedder } = state.get("server"), asked = state.get("asked");
-  const texts = state.get("base")?.texts ?? [];
-  const scripts = knownScripts(embedder?.languages);
-  const lost = asked !== null && isLost(asked, scripts);
-  const threshold = state.get("threshold");
-  const strengths = results.map(({ index, score }) => strength(score, {
-    threshold, isMeaningless: lost || isForeign(texts[index], scripts),
-  }));
-  return { lost, scripts, strengths, threshold, texts, isReranked: results.some((one) => one.before) };
 }
 
 function statusOf(state, results, { strengths }) {
@@ -48,7 +36,7 @@ function warnings(state, results, { lost, scripts, strengths }) {
   if (state.get("trouble")) shown.push(banner("bad", t("trouble", { reason: state.get("trouble") })));
   const { embedder } = state.get("server");
   if (!strengths.includes("meaningless")) return shown;
-  const told = { model: embedder.id, languages: (embedder.languages ?? []).map(languageName).join(", ") };
+  const told = { model: shortName(embedder), languages: (embedder.languages ?? []).map(languageName).join(", ") };
   const isScript = lost && isForeign(state.get("asked").text, scripts);
   const name = lost ? (isScript ? "lostQuestion" : "lostTokens") : "lostTexts";
   return [...shown, banner("warn", t(name, told))];
@@ -56,14 +44,14 @@ function warnings(state, results, { lost, scripts, strengths }) {
 
 function line({ index, score, cosine, before }, place, { strengths, threshold, texts, isReranked }) {
   const kind = strengths[place], digits = score.toFixed(DIGITS);
-  const about = make("p", { class: "about" },
-    kind === "strong" ? make("span", { class: "tag", text: t("strong") }) : null,
-    isReranked ? movement(before, place + 1) : null,
-    isReranked ? make("span", { text: t("cosine", { score: cosine.toFixed(DIGITS) }) }) : null);
+  const about = isReranked ? make("p", { class: "about" }, movement(before, place + 1),
+    make("span", { text: t("cosine", { score: cosine.toFixed(DIGITS) }) })) : null;
+  const tag = kind === "strong" ? make("span", { class: "tag", text: t("strong") }) : null;
   return make("li", { class: `result ${kind}`, "data-index": index },
     make("span", { class: "place", text: place + 1, "aria-hidden": "true" }),
-    make("div", { class: "what" }, make("p", { class: "text", text: texts[index] }), bar(score, digits, threshold), about),
-    make("span", { class: "digits", text: digits, "aria-hidden": "true" }));
+    make("div", { class: "what" },
+      make("p", { class: "text", text: texts[index] }), bar(score, digits, threshold), about),
+    make("p", { class: "score" }, make("span", { class: "digits", text: digits, "aria-hidden": "true" }), tag));
 }
 
 function bar(score, digits, threshold) {
@@ -77,9 +65,13 @@ function bar(score, digits, threshold) {
   }, filled, mark);
 }
 
+/** Where a result was before it was reranked. */
 function movement(before, now) {
   const n = Math.abs(before - now);
-  const [kind, told] = before > now ? ["up", "movedUp"] : before < now ? ["down", "movedDown"] : ["same", "stayed"];
-  return make("span", { class: `moved ${kind}`, "aria-label": t(told, { n, before }), role: "img", title: t("was", { n: before }),
-    text: `${t(kind, { n })} ${t("was", { n: before })}` });
+  const [kind, told] = before > now ? ["up", "movedUp"]
+    : before < now ? ["down", "movedDown"] : ["same", "stayed"];
+  return make("span", {
+    class: `moved ${kind}`, role: "img", "aria-label": t(told, { n, before }),
+    text: `${t(kind, { n })} · ${t("was", { n: before })}`,
+  });
 }

@@ -112,6 +112,7 @@ export const en = {
   tokens: "Tokens of the question",
   unknown: "{n}, {unknown} unknown",
   prompt: "Instruction",
+  fingerprint: "Fingerprint",
   promptOwn: "the model's own",
   promptNone: "none",
   firstValues: "The first {n} values",

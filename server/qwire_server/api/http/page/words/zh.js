@@ -106,6 +106,7 @@ export const zh = {
   tokens: "问题的 token 数",
   unknown: "{n}，其中 {unknown} 个不认识",
   prompt: "指令",
+  fingerprint: "指纹",
   promptOwn: "模型自带",
   promptNone: "无",
   firstValues: "前 {n} 个数值",
