@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[_Log]:
-    """Start `qwire serve`, yield the log of it once ready, stop it with SIGTERM, insist on status 0."""
+    """Start `qwire serve`, yield its log once ready, stop it with SIGTERM, insist on status 0."""
     command = [sys.executable, *program, "--model", model, "--grpc-port", "0"]
     command += ["--http-port", "0"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}

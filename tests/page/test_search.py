@@ -43,9 +43,9 @@ def test_pasted_texts_are_found_by_their_vectors(page: Page):
     assert page.texts("#results .digits")[0] == "1.0000"
     assert page.texts("#results .strong .text") == ["rain"]
     assert page.js("document.querySelector('.strong .bar').ariaValueNow") == "1.0000"
-    assert page.js("getComputedStyle(document.querySelector('.strong .filled')).backgroundColor") != (
-        page.js("getComputedStyle(document.querySelector('.weak .filled')).backgroundColor")
-    )
+    assert page.js(
+        "getComputedStyle(document.querySelector('.strong .filled')).backgroundColor"
+    ) != (page.js("getComputedStyle(document.querySelector('.weak .filled')).backgroundColor"))
 
 
 def test_scores_are_the_servers_for_every_dimension_that_it_allows(page: Page, web: Front):
@@ -101,7 +101,10 @@ def test_an_instruction_goes_to_the_server_in_the_models_own_template(page: Page
     shown = float(page.texts("#results .digits")[0])
     query = {"input": "rain", "input_type": "query", "instruction": "Find what barks"}
     ((row,), rows) = (
-        [one["embedding"] for one in httpx.post(f"{web.url}/v1/embeddings", json=body).json()["data"]]
+        [
+            one["embedding"]
+            for one in httpx.post(f"{web.url}/v1/embeddings", json=body).json()["data"]
+        ]
         for body in (query, {"input": TEXTS})
     )
     assert shown == pytest.approx(max(np.array(rows) @ np.array(row)), abs=1e-4)

@@ -12,9 +12,9 @@ from qwire_server.load_reranker import load_reranker
 from qwire_server.settings import Settings
 from support.browser import Browser, Page
 from support.page import ask, paste, settled
+from support.rerankers import tiny_reranker
 from support.runners import FakeRunner
 from support.serving import fake_model, serving
-from support.rerankers import tiny_reranker
 from support.web_front import Front, running, serve
 
 MANY = [f"entry number {i}" for i in range(100)]  # four batches
@@ -198,6 +198,9 @@ def test_an_entry_that_the_server_refuses_costs_only_itself(page: Page):
     assert "4096" in page.see("#base-notice", "1 entry has no vector")
     settled(page)
     assert set(ask(page, "snow")) == {"snow", "rain"}
+    (refusal,) = page.errors
+    assert "400" in refusal
+    page.errors.clear()
 
 
 def test_a_quota_is_waited_out(browser: Browser):

@@ -77,7 +77,7 @@ class Browser:
         os.close(theirs_out)
         self._ids = itertools.count(1)
         self._sending = threading.Lock()
-        # Mutable, shared with the reading thread: answers by the id of their command, pages by session.
+        # Mutable, shared with the reading thread: who waits for which command, pages by session.
         self._answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -250,9 +250,7 @@ class Page:
         box = self._still(f"{chosen}.getBoundingClientRect().toJSON()")
         at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
         for kind in ("mousePressed", "mouseReleased"):
-            self.send(
-                "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at
-            )
+            self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
 
     def _still(self, box: str) -> dict[str, float]:
         """A box that does not move any more."""

@@ -69,10 +69,8 @@ def running(serve: Callable[[], AbstractAsyncContextManager[Running]]) -> Iterat
 
 
 @contextmanager
-def serve(
-    port: int = 0, settings: dict[str, Any] | None = None, **served: Any
-) -> Iterator[Front]:
-    """Run a server with a fake model of 32 values, and what it tells of the model as it is wanted."""
+def serve(port: int = 0, settings: dict[str, Any] | None = None, **served: Any) -> Iterator[Front]:
+    """Run a server with a fake model of 32 values; `served` is what it tells of the model."""
     runner = FakeRunner(32)
     loaded = fake_model(runner)
     loaded = replace(loaded, served=replace(loaded.served, **served))

@@ -1,4 +1,4 @@
-"""What is served, as `/v1/models` tells it: OpenAI's fields, and what a client has to know of ours."""
+"""What is served, as `/v1/models` tells it: OpenAI's fields, and what clients must know of ours."""
 
 from __future__ import annotations
 
