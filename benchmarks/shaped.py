@@ -1,22 +1,29 @@
-"""A model with the true shape of Qwen3-Embedding-0.6B, cut to a few layers, with random weights.
+"""Models with the true shape of Qwen3-Embedding-0.6B and Qwen3-Reranker-0.6B, weights random.
 
-Its speed is that of as many true layers. Its vectors mean nothing; the embedding table is small.
+Cut to a few layers: their speed is that of as many true ones. What they say means nothing; the
+embedding table is small.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Qwen3Config, Qwen3Model
+from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
 from benchmarks.sizes import SEED
 from benchmarks.tokenizer import END, QUERY_PROMPT, train
+from qwire_server.text.pairs import QWEN_PREFIX, QWEN_SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tokenizers import Tokenizer
+
+_MARK = re.compile(r"<.*?>")
+_MARKS = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
 _HIDDEN = 1024
 _MAX_TOKENS = 32768
 _SHAPE: dict[str, Any] = {
@@ -33,21 +40,35 @@ _SHAPE: dict[str, Any] = {
 
 def qwen3_shaped(folder: Path, layers: int) -> Path:
     """Write the model in the layout that `qwire serve` and sentence-transformers read."""
-    tokenizer = train()
+    _save(Qwen3Model, train(), folder, layers, _layout())
+    return folder
+
+
+def qwen3_reranker_shaped(folder: Path, layers: int) -> Path:
+    """Write a reranker that `qwire serve --reranker` and sentence-transformers read."""
+    words = " ".join(_MARK.split(QWEN_PREFIX + QWEN_SUFFIX))
+    tokenizer = train(words, "yes", "no", marks=_MARKS, ends_texts=False)
+    layout = {"tokenizer_config.json": _layout()["tokenizer_config.json"]}
+    _save(Qwen3ForCausalLM, tokenizer, folder, layers, layout)
+    return folder
+
+
+def _save(
+    kind: Any, tokenizer: Tokenizer, folder: Path, layers: int, layout: dict[str, Any]
+) -> None:
     entries = tokenizer.get_vocab_size()
     config = Qwen3Config(vocab_size=entries, num_hidden_layers=layers, **_SHAPE)
     torch.manual_seed(SEED)
-    model = Qwen3Model(config)
+    model = kind(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:  # the norms keep their ones
                 parameter.normal_(0, 0.02)
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    for name, content in _layout().items():
+    for name, content in layout.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
-    return folder
 
 
 def _layout() -> dict[str, Any]:

@@ -48,10 +48,22 @@ def log_normal(count: int) -> list[str]:
     return [_sentence(words, int(length)) for length in lengths]
 
 
+def of_words(count: int, words: int) -> list[str]:
+    """Texts of so many words each."""
+    rng = np.random.default_rng([SEED, 3])
+    return [_sentence(rng, words) for _ in range(count)]
+
+
 def of_sixteen_tokens(count: int) -> list[str]:
     """Fifteen words, and the token that ends each text."""
     rng = np.random.default_rng([SEED, 2])
     return [_sentence(rng, 15) for _ in range(count)]
+
+
+def short_queries(count: int) -> list[str]:
+    """Four to seventeen words."""
+    rng = np.random.default_rng([SEED, 3])
+    return [_sentence(rng, int(rng.integers(4, 18))) for _ in range(count)]
 
 
 def _sentence(rng: np.random.Generator, length: int) -> str:

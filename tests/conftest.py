@@ -22,7 +22,10 @@ _START_SECONDS = 90
 _BUILD_AND_SERVE = """
 import pathlib, runpy, sys
 from support.models import tiny_qwen3
-tiny_qwen3(pathlib.Path(sys.argv[2]))
+from support.rerankers import tiny_reranker
+folder = pathlib.Path(sys.argv[2])
+tiny_qwen3(folder)
+sys.argv += ["--reranker", str(tiny_reranker(folder.with_name("tiny-reranker")))]
 runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
 """
 _SERVERS = {"demo_server", "demo_page", "qwen_server"}
@@ -51,7 +54,10 @@ def demo_page(demo_ports: tuple[str, str]) -> str:
 
 @pytest.fixture(scope="session")
 def qwen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server with a small random Qwen3: its template, 64 values, 512 tokens."""
+    """Address of a server with a small random Qwen3: its template, 64 values, 512 tokens.
+
+    And a small random Qwen3-Reranker.
+    """
     folder = tmp_path_factory.mktemp("served") / "tiny-qwen3"
     with _server_process(str(folder), ["-c", _BUILD_AND_SERVE]) as log:
         yield log.address("grpc")

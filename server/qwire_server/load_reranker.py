@@ -13,7 +13,7 @@ from qwire_server.checkpoint.layout import Prompts
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import ModelError
-from qwire_server.load import LoadedModel, limits_of
+from qwire_server.load import LoadedModel, limits_of, prefix_bytes
 from qwire_server.settings import words
 from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
@@ -85,7 +85,8 @@ def load_reranker(
     devices.check_memory(device, dtype_name, needed, settings.memory_limit, taken=taken)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model, head = _load(found.folder, layout, tokenizer, device, dtype)
-    runner = PackedRunner(model, head)
+    causal = layout.model_type == "qwen3"  # and its head reads the last token
+    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0)
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(

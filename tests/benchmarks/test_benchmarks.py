@@ -71,6 +71,19 @@ def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     assert f'"{socket.gethostname()}"' not in text
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_streams_of_both_contracts_are_compared(tmp_path: Path):
+    """Every text of every way is answered, and the three ways to make a reply agree."""
+    arguments = ("--rounds", "1", "--texts", "2", "--out", str(tmp_path))
+    printed = run("benchmarks.tei", *arguments, timeout=80)
+    (path,) = tmp_path.glob("*-tei.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["streams"]) == {"tei", "single", "chunks"}
+    assert set(result["microseconds_per_reply"]) == {"parsed", "list", "array"}
+    assert all(f"| {name} |" in printed for name in result["streams"])
+
+
 @pytest.mark.parametrize(
     ("name", "flag"), [("README.md", "--readme"), ("README.zh-CN.md", "--readme-zh")]
 )
@@ -122,3 +135,29 @@ def test_all_ways_give_the_same_vectors(tmp_path: Path):
         assert set(model["texts_per_second"]) == set(result["words"]["models"])
         assert min(model["smallest_cosine_to_bare"].values()) > 0.99999
         assert model["title"] in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_reranking_gives_the_scores_of_the_cross_encoder(tmp_path: Path):
+    """Another side that scores otherwise must not be compared with."""
+    small = ["--documents", "3", "--tokens", "20", "--layers", "1", "--rounds", "1"]
+    printed = run("benchmarks.rerank", *small, "--out", str(tmp_path), timeout=290)
+    (path,) = tmp_path.glob("*-rerank.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["pairs_per_second"]) == set(result["words"])
+    assert result["about"]["largest_difference_of_scores"] < 1e-4
+    assert "3 documents of 20 tokens" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_instructed_queries_have_the_same_vectors_in_all_ways(tmp_path: Path):
+    """And the way that shares the instruction computes fewer tokens."""
+    sizes = ["--layers", "1", "--queries", "8", "--rounds", "1", "--seconds", "5"]
+    run("benchmarks.prefix", *sizes, "--out", str(tmp_path), timeout=290)
+    (path,) = tmp_path.glob("*-prefix.json")
+    for case in json.loads(path.read_text("utf-8"))["cases"]:
+        assert max(case["largest_difference_to_whole"].values()) < 1e-5
+        computed = case["computed_per_query"]
+        assert computed["shared"] < computed["whole"] / 2

@@ -10,14 +10,14 @@ from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 
 from qwire import Client
 from support.serving import FAKE_ID
-from support.web_front import Front, front
+from support.web_front import Front
 
 TEXTS = ["a bird", "two birds"]
 
 
 @pytest.fixture
 def bytes_for_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tiktoken downloads its vocabularies; this one has a token for each byte."""
+    """Tiktoken downloads its vocabularies; this one has a token for each byte."""
     encoding = tiktoken.Encoding(
         "cl100k_base",
         pat_str=r"(?s).+",

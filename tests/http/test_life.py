@@ -172,13 +172,13 @@ async def test_a_taken_port_is_an_error_that_names_the_flag():
 async def test_off_opens_no_port_and_localhost_opens_one_on_each_family():
     async with fake_serving({"http_port": "off"}) as running:
         assert running.server.http_port == 0
-    async with fake_serving({"http_port": 0, "host": "localhost"}) as running:
-        async with client_of(running.server) as client:
-            assert (await client.get("/health/live")).status_code == 200
+    both = fake_serving({"http_port": 0, "host": "localhost"})
+    async with both as running, client_of(running.server) as client:
+        assert (await client.get("/health/live")).status_code == 200
 
 
 async def test_signals_stay_the_servers_business():
-    """uvicorn would take them, and stop by itself."""
+    """Uvicorn would take them, and stop by itself."""
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     async with fake_serving({"http_port": 0}):
         assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

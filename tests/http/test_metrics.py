@@ -33,9 +33,9 @@ def test_calls_batches_and_the_queue_are_counted_whichever_way_they_came():
         httpx.post(f"{web.url}/v1/embeddings", json={"input": "a", "model": "x"})
         client.embed(["a"])
         calls = "qwire_requests_total"
-        assert value(calls, method="embeddings", class_="interactive", code="OK") == 1
-        assert value(calls, method="embeddings", class_="bulk", code="OK") == 1
-        assert value(calls, method="embeddings", class_="interactive", code="NOT_FOUND") == 1
+        assert value(calls, method="/v1/embeddings", class_="interactive", code="OK") == 1
+        assert value(calls, method="/v1/embeddings", class_="bulk", code="OK") == 1
+        assert value(calls, method="/v1/embeddings", class_="interactive", code="NOT_FOUND") == 1
         assert value(calls, method="Embed", class_="interactive", code="OK") == 1
         assert value("qwire_request_failures_total", reason="MODEL_NOT_FOUND") == 1
         assert value("qwire_batch_texts_total", model=FAKE_ID) == 23

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from qwire import Client
+from support.models import qwen_tokenizer
 from support.serving import FAKE_ID
 from support.web_front import Front, front
 
@@ -153,6 +154,24 @@ def test_token_ids_are_refused_with_what_to_set(sdk: openai.OpenAI):
             sdk.embeddings.create(input=ids, model=FAKE_ID)
 
 
+def test_token_ids_of_the_models_own_tokenizer_are_texts_if_a_setting_takes_them(web: Front):
+    """With or without the special tokens that a tokenizer adds."""
+    with (
+        front({"http_token_ids": True}, dim=16) as takes,
+        openai.OpenAI(base_url=f"{takes.url}/v1", api_key="x") as sdk,
+    ):
+        tokenizer = qwen_tokenizer()
+        ids = [tokenizer.encode(text).ids for text in TEXTS]
+        reply = sdk.embeddings.create(input=ids, model=FAKE_ID)
+        np.testing.assert_array_equal(rows(reply), reference(web, TEXTS))
+        bare = tokenizer.encode(TEXTS[0], add_special_tokens=False).ids
+        assert bare != ids[0]
+        reply = sdk.embeddings.create(input=bare, model=f"{FAKE_ID}:query")
+        np.testing.assert_array_equal(rows(reply), reference(web, TEXTS[:1], input_type="query"))
+        embedded = httpx.post(f"{takes.url}/embed", json={"inputs": ids}).json()
+        np.testing.assert_array_equal(np.array(embedded, np.float32), reference(web, TEXTS))
+
+
 def test_models_are_listed_and_found_by_any_name(web: Front, sdk: openai.OpenAI):
     (listed,) = sdk.models.list()
     assert listed.id == FAKE_ID
@@ -187,7 +206,7 @@ def test_every_request_is_recorded_as_over_grpc(web: Front, sdk: openai.OpenAI):
         input=["a"] * 17, model=FAKE_ID, extra_headers={"x-qwire-class": "interactive"}
     )
     one, many, chosen = web.observer.requests
-    assert (one.method, one.request_id, one.client) == ("embeddings", "r-1", "ipv4:127.0.0.1")
+    assert (one.method, one.request_id, one.client) == ("/v1/embeddings", "r-1", "ipv4:127.0.0.1")
     assert (one.texts, one.code, one.request_class) == (3, "OK", "interactive")
     assert one.tokens > 3
     assert (many.request_class, chosen.request_class) == ("bulk", "interactive")

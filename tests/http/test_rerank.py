@@ -31,10 +31,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         yield running
 
 
-def expected(both: Front, **options) -> list[tuple[int, float]]:
-    """Over gRPC."""
+def expected(both: Front, **options) -> list[tuple[int, object]]:
+    """Over gRPC; the last bits of a score depend on who was in the batch."""
     with Client(both.grpc) as client:
-        return [(rank.index, rank.score) for rank in client.rerank(QUERY, DOCUMENTS, **options)]
+        ranks = client.rerank(QUERY, DOCUMENTS, **options)
+    return [(rank.index, pytest.approx(rank.score, rel=1e-5)) for rank in ranks]
 
 
 @pytest.mark.parametrize("version", [cohere.Client, cohere.ClientV2])
@@ -82,7 +83,7 @@ def test_an_instruction_replaces_the_task(both: Front):
     told = httpx.post(f"{both.url}/v1/rerank", json=fields).json()
     ranks = [(result["index"], result["relevance_score"]) for result in told["results"]]
     assert ranks == expected(both, instruction="Find cities")
-    assert sorted(ranks) != sorted(expected(both))
+    assert ranks != expected(both)
 
 
 @pytest.mark.parametrize(

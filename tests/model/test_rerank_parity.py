@@ -14,12 +14,11 @@ from qwire_server.engine.work import Encoding, RowForm
 from qwire_server.load_reranker import LoadedReranker, load_reranker
 from qwire_server.settings import Settings
 from qwire_server.text.tokenizer import Truncate
+from support.rank_reference import cross_encoder_scores, recipe_scores
 from support.rerankers import (
     INSTRUCTION,
     PREFIX,
     SUFFIX,
-    cross_encoder_scores,
-    recipe_scores,
     tiny_bert_reranker,
     tiny_reranker,
     tiny_xlmr_reranker,
@@ -85,6 +84,12 @@ def test_a_reranker_with_an_lm_head_of_its_own_equals_the_recipe(tmp_path: Path)
     folder = tiny_reranker(tmp_path / "untied", tied=False, seed=3)
     theirs, _ = recipe_scores(folder, QUERY, ORDINARY)
     np.testing.assert_allclose(score(load(folder), QUERY, ORDINARY), theirs, atol=1e-5)
+
+
+def test_every_document_equals_sentence_transformers_with_the_prompt_written_out(folder, ranker):
+    head = f"{PREFIX}<Instruct>: {INSTRUCTION}\n<Query>: {QUERY}\n<Document>:"
+    theirs = cross_encoder_scores(folder, [(head, f" {d}{SUFFIX}") for d in ORDINARY])
+    np.testing.assert_allclose(score(ranker, QUERY, ORDINARY, raw=True), theirs, atol=1e-5)
 
 
 def test_raw_scores_are_the_log_odds(ranker: LoadedReranker):

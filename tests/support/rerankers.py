@@ -1,7 +1,7 @@
-"""Small random rerankers of the true architectures, and what transformers makes of them.
+"""Small random rerankers of the true architectures. Made anew by the tests; nothing is downloaded.
 
-Made anew by the tests; nothing is downloaded. The recipe is that of Qwen3-Reranker's model card,
-its strings written out once more, so that a wrong byte of ours shows.
+The prompt is that of Qwen3-Reranker's model card, written out once more, so that a wrong byte of
+ours shows.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import torch
-from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
     Qwen3Config,
@@ -133,40 +130,6 @@ def tiny_xlmr_reranker(folder: Path) -> Path:
     torch.manual_seed(0)
     _save(XLMRobertaForSequenceClassification(config), tokenizer, folder, "<pad>", 128)
     return folder
-
-
-def recipe_scores(
-    folder: Path,
-    query: str,
-    documents: list[str],
-    instruction: str = INSTRUCTION,
-    max_length: int = MAX_TOKENS,
-) -> tuple[list[float], list[list[int]]]:
-    """The model card's transformers recipe, one pair at a time: P(yes), and the token ids."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
-    before = tokenizer.encode(PREFIX, add_special_tokens=False)
-    after = tokenizer.encode(SUFFIX, add_special_tokens=False)
-    scores, all_ids = [], []
-    for document in documents:
-        pair = f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}"
-        kept = max_length - len(before) - len(after)
-        middle = tokenizer(pair, truncation=True, max_length=kept)["input_ids"]
-        ids = before + middle + after
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([ids])).logits[0, -1].float()
-        both = torch.nn.functional.log_softmax(torch.stack([logits[no], logits[yes]]), dim=0)
-        scores.append(both[1].exp().item())
-        all_ids.append(ids)
-    return scores, all_ids
-
-
-def cross_encoder_scores(folder: Path, pairs: list[tuple[str, str]]) -> list[float]:
-    """Raw scores of sentence-transformers."""
-    model = CrossEncoder(str(folder), device="cpu", activation_fn=torch.nn.Identity())
-    scores: list[float] = model.predict(pairs, show_progress_bar=False).tolist()
-    return scores
 
 
 def _save(

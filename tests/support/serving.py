@@ -73,7 +73,9 @@ def fake_model(runner: FakeRunner, **limits: int) -> LoadedModel:
         min_dimensions=2,
         max_tokens=MAX_TOKENS,
         pooling="last",
-        prompts=Prompts(QUERY_PROMPT, "", INSTRUCTION_TEMPLATE),
+        prompts=Prompts(
+            QUERY_PROMPT, "", INSTRUCTION_TEMPLATE, {"query": QUERY_PROMPT, "document": ""}
+        ),
         device="cpu",
         dtype="float32",
         limits=Limits(**sizes),

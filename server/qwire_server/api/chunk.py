@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qwire_server.api.served import Plan
     from qwire_server.engine.work import Outcome, RowForm, Rows, TokenIds
     from qwire_server.errors import RequestError
-    from qwire_server.text.tokenizer import Encoded
+    from qwire_server.text.encoded import Encoded
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
 from qwire_server.engine.work import NO_ROWS, Work
+from qwire_server.text.encoded import Encoded
 from qwire_server.text.pool import SLICE_CHARS, slices
-from qwire_server.text.tokenizer import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,11 +97,11 @@ class Embedder:
             watch.encoded()
             for error in encoded.errors.values():
                 raise error
-            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens)
+            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
             self.served.check_tokens(tokens)
             held.become(sum(costs), tokens)
             held.check_deadline(call.deadline)
-            rows, seconds = await self._rows(call, plan, encoded.ids, costs)
+            rows, seconds = await self._rows(call, plan, encoded, costs)
             held.answered(held.cost)
         finally:
             held.release()
@@ -131,9 +131,9 @@ class Embedder:
         cost = sum(self.costs(self.estimate(texts)))
         return self.room.take(asker(call, plan), cost, call.deadline)
 
-    def costs(self, tokens: Sequence[int]) -> list[int]:
-        """Microseconds of device time of texts with so many tokens."""
-        return [self._cost.text(n) for n in tokens]
+    def costs(self, tokens: Sequence[int], prefix: int = 0) -> list[int]:
+        """Microseconds of device time of texts with so many tokens, `prefix` of them shared."""
+        return [self._cost.text(n, prefix) for n in tokens]
 
     def estimate(self, texts: Sequence[str]) -> list[int]:
         """Tokens that each text is likely to have, before it is tokenised."""
@@ -162,9 +162,19 @@ class Embedder:
         return whole
 
     def submit(
-        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int], sink: Sink
+        self,
+        call: Call,
+        plan: Plan,
+        ids: list[TokenIds],
+        costs: list[int],
+        sink: Sink,
+        *,
+        shared: int = 0,
     ) -> int:
-        """Give texts to the engine; `sink` gets the outcomes until `withdraw`."""
+        """Give texts to the engine; `sink` gets the outcomes until `withdraw`.
+
+        `shared`: how many leading tokens are the prompt's, and likely those of other works.
+        """
         key = self._dispatcher.open(sink)
         self._engine.submit(
             Work(
@@ -177,6 +187,7 @@ class Embedder:
                 deadline=call.deadline,
                 client=call.client,
                 request_id=call.request_id,
+                prefix=shared,
             )
         )
         return key
@@ -191,13 +202,14 @@ class Embedder:
         return look(self._counters, self.room, self._engine.waiting(), self._cost)
 
     async def _rows(
-        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]
+        self, call: Call, plan: Plan, encoded: Encoded, costs: list[int]
     ) -> tuple[Rows, float]:
         """Rows of a whole request, and the seconds that its batches took."""
-        if not ids:
+        if not encoded.ids:
             return NO_ROWS, 0.0
-        gather = Gather(len(ids), plan.form)
-        key = self.submit(call, plan, ids, costs, Sink(gather.add, gather.fail))
+        gather = Gather(len(encoded.ids), plan.form)
+        sink = Sink(gather.add, gather.fail)
+        key = self.submit(call, plan, encoded.ids, costs, sink, shared=encoded.shared)
         try:
             return await gather.whole, gather.seconds
         finally:

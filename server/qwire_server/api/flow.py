@@ -144,8 +144,8 @@ class Flow:
         key, watch = None, Stopwatch()
         try:
             encoded = await self._embedder.encode(chunk.texts, chunk.plan)
-            tokens = sum(encoded.tokens)
-            costs = self._embedder.costs(encoded.tokens)
+            tokens, shared = sum(encoded.tokens), encoded.shared
+            costs = self._embedder.costs(encoded.tokens, shared)
             held.become(sum(costs), tokens)
             self.tokens += tokens
             self.cut += sum(encoded.cut)
@@ -157,7 +157,7 @@ class Flow:
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(
-                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink
+                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink, shared=shared
                 )
                 await chunk.answered.wait()
         finally:

@@ -15,9 +15,10 @@ import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
+from qwire_server.text.encoded import Encoded
 from qwire_server.text.pairs import QWEN_PREFIX, QWEN_SUFFIX
 from qwire_server.text.spelling import join, spell
-from qwire_server.text.tokenizer import Encoded, Truncate
+from qwire_server.text.tokenizer import Truncate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,16 +5,17 @@ The `tokenizers.Tokenizer` inside is shared by threads and never reconfigured af
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
+from qwire_server.text.encoded import Encoded
 from qwire_server.text.spelling import join, spell
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.errors import RequestError
     from qwire_server.text.spelling import Token
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
+# Texts of each kind, behind a prompt: its last token is its own where none of them joins it.
+_KINDS = ("", "a", "The", "1", "中", " a", "\n", ".", "'s")
+_PROMPTS_KNOWN = 64
+_MOST_PROMPT_CHARS = 65536  # of a prompt that is remembered, 16 MB for all of them together
 
 
 class Truncate(IntEnum):
@@ -35,41 +39,6 @@ class Truncate(IntEnum):
     END = 1
     START = 2
     NONE = 3
-
-
-@dataclass(slots=True)
-class Encoded:
-    """Token ids of some texts, in their order; a text that was refused has an empty array.
-
-    Attributes:
-        ids: one int32 array for each text, prompt and special tokens included.
-        cut: tokens left out of each text.
-        unknown: tokens of each text that the tokenizer has no entry for.
-        errors: what is wrong with a text, by its position.
-        shared: so many ids at the beginning are the same in all texts, as far as is known.
-    """
-
-    ids: list[NDArray[np.int32]] = field(default_factory=list)
-    cut: list[int] = field(default_factory=list)
-    unknown: list[int] = field(default_factory=list)
-    errors: dict[int, RequestError] = field(default_factory=dict)
-    shared: int = 0
-
-    @property
-    def tokens(self) -> list[int]:
-        """Tokens that are computed for each text."""
-        return [len(ids) for ids in self.ids]
-
-    def extend(self, other: Encoded) -> None:
-        """Append texts; their errors are moved to their new positions."""
-        for index, error in other.errors.items():
-            moved = len(self.ids) + index
-            self.errors[moved] = copy.copy(error)
-            self.errors[moved].index = moved
-        self.shared = min(self.shared, other.shared) if self.ids else other.shared
-        self.ids += other.ids
-        self.cut += other.cut
-        self.unknown += other.unknown
 
 
 class Encoder(Protocol):
@@ -113,6 +82,7 @@ class Tokenizer:
         self._unknown_id = unknown_id
         self._lower_case = lower_case
         self._before, self._after = _special_tokens(rust)
+        self._shared = lru_cache(_PROMPTS_KNOWN)(self._find_shared)
 
     @classmethod
     def load(
@@ -158,7 +128,7 @@ class Tokenizer:
             InvalidRequest: the prompt alone leaves no room for a text.
         """
         full = [self._lower(prompt + text) for text in texts]
-        encoded = Encoded()
+        encoded = Encoded(shared=self.shared(prompt))
         for i, encoding in enumerate(self._rust.encode_batch_fast(full)):
             ids = np.array(encoding.ids, dtype=np.int32)
             encoded.cut.append(max(len(ids) - self.max_tokens, 0))
@@ -185,6 +155,18 @@ class Tokenizer:
     def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
         """Texts of token ids; an id that the tokenizer has no entry for is left out."""
         return join(self._rust, ids, skip_special=skip_special)
+
+    def shared(self, prompt: str) -> int:
+        """How many leading tokens texts with this prompt share, as a rule: to be checked by id.
+
+        A token that may reach from the prompt into the text does not count.
+        """
+        return self._shared(prompt) if 0 < len(prompt) <= _MOST_PROMPT_CHARS else 0
+
+    def _find_shared(self, prompt: str) -> int:
+        full = [self._lower(prompt + kind) for kind in _KINDS]
+        columns = zip(*(e.ids for e in self._rust.encode_batch_fast(full)), strict=False)
+        return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 
     def _lower(self, text: str) -> str:
         return text.lower() if self._lower_case else text

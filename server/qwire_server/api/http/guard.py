@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from qwire_server.api.call import Call, request_id
 from qwire_server.api.http.body import read
 from qwire_server.api.http.errors import refusal
+from qwire_server.api.vocabulary import Vocabulary
 from qwire_server.engine.observer import RequestRecord
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import (
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from qwire_server.api.gate import Gate
     from qwire_server.api.http.body import Body
     from qwire_server.api.http.errors import Shape
+    from qwire_server.api.http.inputs import Decode
     from qwire_server.api.http.rules import Rules
-    from qwire_server.api.served import Served
     from qwire_server.engine.observer import Observer
 
     B = TypeVar("B", bound=Body)
@@ -81,13 +83,12 @@ class Guard:
         self.rules = rules
         self._observer = observer
 
-    def served(self) -> list[Served]:
-        """The models in service.
-
-        Raises:
-            Unavailable: loading, draining or failed.
-        """
-        return [model.served for model in self.gate.models() if model]
+    def decoder(self, asked: Asked) -> Decode | None:
+        """From token ids to texts, without special tokens; None if ids are not taken."""
+        if not self.rules.token_ids:
+            return None
+        join = Vocabulary(self.gate.embedder()).join
+        return partial(join, asked.call, skip_special=True)
 
     async def answer(
         self,

@@ -69,8 +69,7 @@ def routes(guard: Guard) -> APIRouter:
 
     async def embed(asked: Asked, body: EmbeddingsBody) -> Response:
         embedder = gate.embedder()
-        decode = None
-        texts = await texts_of(body.input, "input", decode)
+        texts = await texts_of(body.input, "input", guard.decoder(asked))
         options = replace(body.options(), request_class=asked.count(len(texts)))
         reply = await embedder.embed(asked.call, texts, options)
         asked.tokens, asked.cut = sum(reply.tokens), sum(reply.cut)
@@ -83,7 +82,7 @@ def routes(guard: Guard) -> APIRouter:
     @router.post("/v1/embeddings", openapi_extra=documented(EmbeddingsBody))
     async def embeddings(request: Request) -> Response:
         """Embed a text or a list of texts."""
-        return await guard.answer("embeddings", request, openai_shape, EmbeddingsBody, embed)
+        return await guard.answer("/v1/embeddings", request, openai_shape, EmbeddingsBody, embed)
 
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:

@@ -107,12 +107,11 @@ def routes(guard: Guard) -> APIRouter:
 
     async def rerank(request: Request) -> Response:
         """Rank documents by how well they answer a query; the best first."""
-        return await guard.answer("rerank", request, rerank_shape, RerankBody, rank)
+        return await guard.answer("/rerank", request, rerank_shape, RerankBody, rank)
 
     for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
-        router.add_api_route(
-            path, rerank, methods=["POST"], openapi_extra=documented(RerankBody), name=path
-        )
+        documents = documented(RerankBody)
+        router.add_api_route(path, rerank, methods=["POST"], openapi_extra=documents)
     return router
 
 

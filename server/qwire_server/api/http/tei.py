@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +11,19 @@ from starlette.responses import Response
 
 from qwire._version import __version__
 from qwire_server.api.call import Options
-from qwire_server.api.http import names, vectors
+from qwire_server.api.http import vectors
 from qwire_server.api.http.body import Body, documented
 from qwire_server.api.http.errors import tei_shape
 from qwire_server.api.http.inputs import Input, texts_of
 from qwire_server.api.http.truncation import Direction, by_direction
-from qwire_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from qwire_server.api.http.guard import Asked, Guard
     from qwire_server.api.served import Served
+    from qwire_server.api.timings import Timings
 
 
 _POOLINGS = {"last": "last_token"}  # the others have the same name there
-_NO_LIMIT = 2**31 - 1  # requests are bounded by their device time, not counted
 
 
 class EmbedBody(Body):
@@ -39,16 +37,9 @@ class EmbedBody(Body):
     dimensions: int | None = None
 
     def options(self) -> Options:
-        """The fields in our own words.
-
-        Raises:
-            InvalidRequest.
-        """
-        side = names.side_of(self.prompt_name or "document")
-        if side is None:
-            raise InvalidRequest(f"`prompt_name` may be one of {names.SIDES}")
+        """The fields in our own words."""
         return Options(
-            input_type=side,
+            prompt_name=self.prompt_name,
             dimensions=self.dimensions,
             normalize=self.normalize,
             truncate=by_direction(self.truncate, self.truncation_direction),
@@ -60,26 +51,20 @@ def routes(guard: Guard, tokenizer_threads: int) -> APIRouter:
     router, gate = APIRouter(tags=["text-embeddings-inference"]), guard.gate
 
     async def embed(asked: Asked, body: EmbedBody) -> Response:
-        began = time.monotonic()
         embedder = gate.embedder()
-        decode = None
-        texts = await texts_of(body.inputs, "inputs", decode)
+        texts = await texts_of(body.inputs, "inputs", guard.decoder(asked))
         options = replace(body.options(), request_class=asked.count(len(texts)))
         reply = await embedder.embed(asked.call, texts, options)
         asked.tokens, asked.cut = sum(reply.tokens), sum(reply.cut)
         rows = await vectors.written(reply.rows, reply.form.dimensions, base64=False)
-        headers = {
-            "x-compute-characters": str(sum(map(len, texts))),
-            "x-compute-tokens": str(asked.tokens),
-            "x-total-time": str(round((time.monotonic() - began) * 1000)),
-        }
+        headers = _headers(sum(map(len, texts)), asked.tokens, reply.timings)
         whole = b"[%b]" % b",".join(rows)
         return Response(whole, headers=headers, media_type="application/json")
 
     @router.post("/embed", openapi_extra=documented(EmbedBody))
     async def embed_route(request: Request) -> Response:
         """Embed a text or a list of texts."""
-        return await guard.answer("embed", request, tei_shape, EmbedBody, embed)
+        return await guard.answer("/embed", request, tei_shape, EmbedBody, embed)
 
     @router.get("/info")
     async def info() -> dict[str, Any]:
@@ -95,13 +80,25 @@ def routes(guard: Guard, tokenizer_threads: int) -> APIRouter:
     return router
 
 
+def _headers(characters: int, tokens: int, took: Timings) -> dict[str, str]:
+    """What a request used; times in milliseconds."""
+    times = {
+        "x-total-time": took.total(),
+        "x-tokenization-time": took.tokenize,
+        "x-queue-time": took.queue,
+        "x-inference-time": took.compute,
+    }
+    used = {"x-compute-characters": str(characters), "x-compute-tokens": str(tokens)}
+    return used | {name: str(round(seconds * 1000)) for name, seconds in times.items()}
+
+
 def _info(served: Served, model_type: dict[str, Any], tokenizer_threads: int) -> dict[str, Any]:
     return {
         "model_id": served.model,
         "model_sha": served.revision,
         "model_dtype": served.dtype,
         "model_type": model_type,
-        "max_concurrent_requests": _NO_LIMIT,
+        "max_concurrent_requests": served.limits.max_texts,  # as over gRPC
         "max_input_length": served.max_tokens,
         "max_batch_tokens": served.limits.batch_tokens,
         "max_batch_requests": None,

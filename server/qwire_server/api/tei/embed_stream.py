@@ -151,8 +151,8 @@ class EmbedStream:
             try:
                 plan = self.flow.served.plan(self._call, wire.options_from(run[0]))
                 await self.flow.feed(self._accept(texts, now), texts, plan)
-                if len(texts) < len(run):
-                    wire.check_inputs("")
+                for message in run[len(texts) :]:
+                    wire.check_inputs(message.inputs)
             except RequestError as error:
                 self._refuse(error)
                 return False

@@ -32,8 +32,8 @@ function route(path, method, operation) {
   const part = made("details");
   const head = made("summary");
   head.append(made("span", method.toUpperCase(), "method"), made("code", path));
-  head.append(` ${operation.summary ?? ""}`);
-  part.append(head, made("p", operation.description));
+  head.append(` ${operation.description ?? ""}`);
+  part.append(head);
   const schema = operation.requestBody?.content["application/json"]?.schema;
   if (schema) part.append(fields(schema));
   return part;
@@ -43,7 +43,7 @@ async function show() {
   const about = document.getElementById("about");
   try {
     const told = await (await fetch("openapi.json")).json();
-    about.textContent = told.info.description;
+    about.textContent = told.info.description.replaceAll("`", "");
     const routes = document.getElementById("routes");
     for (const [path, methods] of Object.entries(told.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
