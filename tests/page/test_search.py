@@ -43,9 +43,11 @@ def test_pasted_texts_are_found_by_their_vectors(page: Page):
     assert page.texts("#results .digits")[0] == "1.0000"
     assert page.texts("#results .strong .text") == ["rain"]
     assert page.js("document.querySelector('.strong .bar').ariaValueNow") == "1.0000"
-    assert page.js(
-        "getComputedStyle(document.querySelector('.strong .filled')).backgroundColor"
-    ) != (page.js("getComputedStyle(document.querySelector('.weak .filled')).backgroundColor"))
+    for part, colour in (("filled", "backgroundColor"), ("digits", "color")):
+        style = f"[...document.querySelectorAll('.KIND .{part}')].map((one) => "
+        style += f"getComputedStyle(one).{colour})"
+        strong, weak = (set(page.js(style.replace("KIND", kind))) for kind in ("strong", "weak"))
+        assert strong.isdisjoint(weak)
 
 
 def test_scores_are_the_servers_for_every_dimension_that_it_allows(page: Page, web: Front):

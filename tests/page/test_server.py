@@ -205,10 +205,10 @@ def test_an_entry_that_the_server_refuses_costs_only_itself(page: Page):
 
 def test_a_quota_is_waited_out(browser: Browser):
     """429 and Retry-After; the page asks again by itself."""
-    with serve(settings={"client_tokens_per_minute": 6000}) as web, browser.page() as page:
+    with serve(settings={"client_tokens_per_minute": 3000}) as web, browser.page() as page:
         page.open(web.url)
         settled(page)
-        paste(page, [f"{i} a text of some length, to use up what is allowed" for i in range(400)])
+        paste(page, [f"{i} a text of some length, to use up what is allowed" for i in range(200)])
         page.see("#progress-text", "waiting for the server")
         assert "429" in " ".join(page.errors)
         page.click("#cancel")

@@ -19,6 +19,11 @@ export class Refused extends Error {
   }
 }
 
+/** Whether what we know of the server is no longer so: its model, or whether it wants a key. */
+export function isOutdated(error) {
+  return error.code === "fingerprint_mismatch" || error.status === 401;
+}
+
 /** Nobody answered. */
 export class Gone extends Error {}
 

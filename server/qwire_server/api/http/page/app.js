@@ -46,7 +46,8 @@ const state = new State({
 });
 
 function tell(error) {
-  state.set({ broken: String(error?.message ?? error) });
+  const broken = String(error?.message ?? error);
+  if (state.get("broken") !== broken) state.set({ broken });
 }
 
 async function start() {

@@ -1,6 +1,6 @@
 // The knowledge bases: which there are, which is open, its vectors, and indexing it.
 
-import { Refused } from "./api.js";
+import { Refused, isOutdated } from "./api.js";
 import { index } from "./indexing.js";
 import { remember, remembered } from "./settings.js";
 import { SAMPLES, sample } from "./samples.js";
@@ -113,7 +113,7 @@ export class Bases {
 
   async #failed(error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.code === "fingerprint_mismatch") await this.#server.again();
+    if (isOutdated(error)) await this.#server.again();
     else this.#state.set({ notice: error.message });
   }
 

@@ -1,6 +1,6 @@
 // Questions: their vector, the entries nearest to it, and a reranker's opinion of them.
 
-import { Refused, embed, patiently, rerank } from "./api.js";
+import { Refused, embed, isOutdated, patiently, rerank } from "./api.js";
 import { isStale } from "./bases.js";
 import { candidates, nearest, reordered } from "./ranking.js";
 
@@ -75,6 +75,7 @@ export class Questions {
   }
 
   async #vectorOf(text, signal) {
+    await this.#server.ready(signal); // only then is it known whether it takes an instruction
     const { embedder } = this.#state.get("server");
     const instruction = embedder?.instructions ? this.#state.get("instruction") : null;
     const began = performance.now();
@@ -99,7 +100,7 @@ export class Questions {
 
   async #failed(error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.code === "fingerprint_mismatch") await this.#server.again();
+    if (isOutdated(error)) await this.#server.again();
     else this.#state.set({ trouble: error.message });
   }
 }

@@ -49,7 +49,7 @@ function showBases(state, bases) {
 
 function line(base, isOpen, bases) {
   const input = make("input", { type: "radio", name: "base", value: base.id, checked: isOpen });
-  const label = make("label", {}, input, make("span", { class: "name", text: base.name }),
+  const label = make("label", {}, input, make("span", { class: "name", lang: base.lang, text: base.name }),
     make("span", { class: "size", text: size(base) }));
   const sampled = SAMPLES.some((sample) => sample.id === base.id);
   return make("li", {}, label, sampled ? null : make("button", {

@@ -1,5 +1,6 @@
 // The entries that were found, with a bar for each score.
 
+import { isStale } from "../bases.js";
 import { banner, byId, fill, make } from "../dom.js";
 import { count, languageName, t } from "../i18n.js";
 import { isForeign } from "../language.js";
@@ -34,6 +35,7 @@ function statusOf(state, results, { strengths }) {
 function warnings(state, results, { lost, scripts, strengths }) {
   const shown = [];
   if (state.get("trouble")) shown.push(banner("bad", t("trouble", { reason: state.get("trouble") })));
+  if (isStale(state.get("base"), state.get("server"))) shown.push(banner("bad", t("stale")));
   const { embedder } = state.get("server");
   if (!strengths.includes("meaningless")) return shown;
   const told = { model: shortName(embedder), languages: (embedder.languages ?? []).map(languageName).join(", ") };
