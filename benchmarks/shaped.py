@@ -40,7 +40,9 @@ _SHAPE: dict[str, Any] = {
 
 def qwen3_shaped(folder: Path, layers: int) -> Path:
     """Write the model in the layout that `qwire serve` and sentence-transformers read."""
-    _save(Qwen3Model, train(), folder, layers, _layout())
+    tokenizer = train()
+    model = random_model(layers, tokenizer.get_vocab_size())
+    _save(model, tokenizer, folder, _layout())
     return folder
 
 
@@ -49,21 +51,31 @@ def qwen3_reranker_shaped(folder: Path, layers: int) -> Path:
     words = " ".join(_MARK.split(QWEN_PREFIX + QWEN_SUFFIX))
     tokenizer = train(words, "yes", "no", marks=_MARKS, ends_texts=False)
     layout = {"tokenizer_config.json": _layout()["tokenizer_config.json"]}
-    _save(Qwen3ForCausalLM, tokenizer, folder, layers, layout)
+    model = random_model(layers, tokenizer.get_vocab_size(), kind=Qwen3ForCausalLM)
+    _save(model, tokenizer, folder, layout)
     return folder
 
 
-def _save(
-    kind: Any, tokenizer: Tokenizer, folder: Path, layers: int, layout: dict[str, Any]
-) -> None:
-    entries = tokenizer.get_vocab_size()
-    config = Qwen3Config(vocab_size=entries, num_hidden_layers=layers, **_SHAPE)
+def random_model(layers: int, entries: int, kind: Any = Qwen3Model, **options: Any) -> Any:
+    """The model alone, on the CPU in fp32: `entries` in its table, weights drawn from N(0, 0.02).
+
+    Args:
+        layers: 28 are Qwen3-Embedding-0.6B.
+        entries: 151669 are.
+        kind: transformers' class.
+        options: of `Qwen3Config`.
+    """
+    config = Qwen3Config(vocab_size=entries, num_hidden_layers=layers, **_SHAPE, **options)
     torch.manual_seed(SEED)
     model = kind(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:  # the norms keep their ones
                 parameter.normal_(0, 0.02)
+    return model
+
+
+def _save(model: Any, tokenizer: Tokenizer, folder: Path, layout: dict[str, Any]) -> None:
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     for name, content in layout.items():

@@ -92,7 +92,6 @@ LEAVE_OUT: dict[str, str] = {
     "engine": _NOT_NEEDED,
     "attention-backend": _NOT_NEEDED,
     "enforce-eager": _NOT_NEEDED,
-    "compile": _NOT_NEEDED,
     "bettertransformer": _NOT_NEEDED,
     "lengths-sorted": _NOT_NEEDED,
     "model-warmup": _NOT_NEEDED,

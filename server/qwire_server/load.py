@@ -13,7 +13,7 @@ from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
-from qwire_server.settings import words
+from qwire_server.flags import words
 from qwire_server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qwire_server.checkpoint.progress import Progress
     from qwire_server.engine.runner import Runner
     from qwire_server.settings import Settings
-    from qwire_server.text.tokenizer import Encoder
+    from qwire_server.text.encoder import Encoder
 
 _LOG = logging.getLogger("qwire.server")
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
@@ -77,6 +77,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.forward import make_forward  # noqa: PLC0415
     from qwire_server.model.pooling import pool  # noqa: PLC0415
     from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
 
@@ -89,8 +90,16 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model = weights.load(found.folder, shape, device, dtype)
     head = partial(pool, pooling=shape.pooling)
+    forward = make_forward(
+        model,
+        head,
+        compiled=settings.compile,
+        # Which batches take a graph is measured at each start, so bits could change with it.
+        graphs="off" if settings.deterministic else settings.cuda_graphs,
+        batch_tokens=limits.batch_tokens,
+    )
     causal = shape.model_type == "qwen3" and shape.pooling == "last"
-    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0)
+    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0, forward)
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(

@@ -24,8 +24,8 @@ BLOW_AT = 100
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    ports = ("--grpc-port", "{port}", "--http-port", "off")
-    with Process("-m", "qwire", "serve", "--model", "demo", *ports) as running:
+    fixed = ("--grpc-port", "{port}", "--http-port", "off", "--dtype", "float32")
+    with Process("-m", "qwire", "serve", "--model", "demo", *fixed) as running:
         running.keep_alive()  # as a supervisor does
         yield running
 

@@ -20,10 +20,11 @@ def settled(page: Page) -> None:
 
 
 def paste(page: Page, texts: Sequence[str]) -> None:
-    """Paste texts, a line each, and have them indexed; does not wait."""
+    """Paste texts, a line each, and have them indexed; does not wait until they are."""
     page.click("#texts")
     page.type("\n".join(texts))
     page.click("#index")
+    page.see("#bases li:has(:checked)", "My texts")
 
 
 def ask(page: Page, question: str, *, bare: bool = True) -> list[str]:

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
+from qwire_server.api.reranker import ranked
 from qwire_server.errors import StartError
 from qwire_server.load_reranker import LoadedReranker, load_reranker
 from qwire_server.serve import Server
@@ -92,13 +93,19 @@ async def code_of(call: Any) -> tuple[grpc.StatusCode, str, int | None]:
     return caught.value.code(), trailers["qwire-error-code"], index
 
 
-async def test_results_come_best_first_and_equal_ones_in_order(both: Running):
+def test_equal_scores_keep_their_order():
+    assert ranked([0.5, 0.9, 0.5, 0.9]) == [1, 3, 0, 2]
+    assert ranked([0.5, 0.9, 0.5, 0.9], 3) == [1, 3, 0]
+    assert ranked([], 3) == []
+
+
+async def test_results_come_best_first(both: Running):
     reply = await both.ranking.Rerank(request())
     found = [result.score for result in reply.results]
     assert found == sorted(found, reverse=True)
     assert sorted(result.index for result in reply.results) == list(range(len(DOCUMENTS)))
-    order = [result.index for result in reply.results]
-    assert order.index(1) + 1 == order.index(5)  # the same text twice
+    by_index = {result.index: result.score for result in reply.results}
+    assert by_index[1] == pytest.approx(by_index[5], abs=1e-5)  # the same text twice
     assert all(0 < score < 1 for score in found)
     assert len(reply.usage.tokens) == len(DOCUMENTS)
     assert reply.model == RANKER_ID
@@ -237,6 +244,20 @@ async def test_both_models_share_the_device_and_a_batch_holds_one(both: Running)
     models = {batch.model for batch in both.observer.batches}
     assert models == {"tiny-qwen3", RANKER_ID}
     assert sum(batch.texts for batch in both.observer.batches) == 16 * len(DOCUMENTS)
+
+
+async def test_the_prompt_and_the_query_are_computed_once_for_all_documents(
+    both: Running, ranker: LoadedReranker
+):
+    """And the scores are those of a runner that shares nothing, which are the recipe's."""
+    found = await scores(both, raw_scores=True)
+    prompt = ranker.prompt.before_document(QUERY, None)
+    encoded = ranker.loaded.tokenizer.encode(DOCUMENTS, prompt)
+    batch = both.observer.batches[-1]
+    assert batch.texts == len(DOCUMENTS)
+    assert batch.saved_tokens >= (len(DOCUMENTS) - 1) * encoded.shared
+    whole = ranker.loaded.runner.launch(encoded.ids).wait().rows[:, 0]
+    assert found == pytest.approx(whole.tolist(), abs=1e-5)
 
 
 async def test_the_queue_counts_device_time_of_both(tiny: LoadedModel, ranker: LoadedReranker):

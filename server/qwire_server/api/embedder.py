@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from qwire_server.engine.engine import Engine
     from qwire_server.engine.queue.cost import CostModel
     from qwire_server.engine.work import RowForm, Rows, TokenIds
+    from qwire_server.text.encoder import Encoder
     from qwire_server.text.pool import Pool
-    from qwire_server.text.tokenizer import Encoder
 
 _INLINE_CHARS = 256  # 0.2 ms with Qwen3's tokenizer, about what a thread costs there and back
 

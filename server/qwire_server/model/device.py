@@ -45,15 +45,27 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """bf16 where the device computes it natively, fp32 elsewhere, unless told."""
+    """bf16 where the device computes it faster, fp32 elsewhere, unless told."""
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
-    return torch.bfloat16 if has_native_bf16(device) else torch.float32
+    fast = has_native_bf16(device) if device.type == "cuda" else cpu_has_bf16()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def has_native_bf16(device: torch.device) -> bool:
     """By compute capability: `is_bf16_supported()` may say yes by emulation."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies matrices of bf16 itself; without, it is slower than fp32.
+
+    False where this torch cannot tell.
+    """
+    told: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not in every torch that is served
+    return bool(told.get("amx_bf16") or told.get("avx512_bf16"))
 
 
 def describe_device(device: torch.device) -> str:

@@ -9,7 +9,7 @@ import json
 from enum import IntEnum
 from functools import lru_cache
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
@@ -39,24 +39,6 @@ class Truncate(IntEnum):
     END = 1
     START = 2
     NONE = 3
-
-
-class Encoder(Protocol):
-    """What turns the texts of a request into token ids; all of them share a prompt."""
-
-    def encode(
-        self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END
-    ) -> Encoded:
-        """Ids of each text, `prompt` before it."""
-
-    def count(self, texts: Sequence[str], prompt: str = "") -> tuple[list[int], list[int]]:
-        """Tokens of each text, untruncated, and how many of them are unknown."""
-
-    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
-        """Tokens of each text, prompt included; special ones around it only if asked for."""
-
-    def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
-        """Texts of token ids."""
 
 
 class Tokenizer:
