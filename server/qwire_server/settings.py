@@ -208,11 +208,6 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
 
-def words(listed: str | None) -> tuple[str, ...]:
-    """A setting with commas between its words, word by word."""
-    return tuple(filter(None, (word.strip() for word in (listed or "").split(","))))
-
-
 def _with_unit(value: object) -> object:
     """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
     if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
