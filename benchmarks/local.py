@@ -55,8 +55,7 @@ class PackedForward:
         ids: list[TokenIds] = []
         for start in range(0, len(texts), CHUNK_TEXTS):
             ids += self._tokenizer.encode(texts[start : start + CHUNK_TEXTS], prompt).ids
-        batches = _batches(ids, self.batch_tokens)
-        rows = (self._runner.launch(batch).wait().rows for batch in batches)
+        rows = (self._runner.launch(batch).wait().rows for batch in batches(ids, self.batch_tokens))
         return np.concatenate([finish(pooled, self._form) for pooled in rows])
 
     def query(self, text: str) -> Rows:
@@ -64,7 +63,8 @@ class PackedForward:
         return self.embed([text], InputType.QUERY)
 
 
-def _batches(ids: list[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
+def batches(ids: list[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
+    """First come, first served, up to so many tokens each."""
     batch: list[TokenIds] = []
     for each in ids:
         if batch and sum(map(len, batch)) + len(each) > budget:
