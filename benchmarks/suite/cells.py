@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _OVERHEAD = 3.0  # of a generator's start, and of its texts
 _QUESTIONS = 10.5  # until the server forgets that they came
-_START = {"cpu": 25.0, "cuda": 150.0}  # both starts, one of them with compiling
-_PEER_START = 20.0  # of the bare forward and of a peer, once
+_START = {"cpu": 15.0, "cuda": 150.0}  # both starts, one of them with compiling
+_LOADING = {"cpu": 10.0, "cuda": 25.0}  # of a process that loads the model, compiled before
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,19 @@ def cells(device: str, sizes: Sizes, peers: tuple[str, ...]) -> list[Cell]:
 
     calling = 2 * (_OVERHEAD + sizes.warm + sizes.window) * (2 if "infinity" in peers else 1)
     first, *others = (stream(uniform(tokens)) for tokens in sizes.lengths)
+    first = replace(first, seconds=first.seconds + _LOADING[device])  # of bare forward and peer
     instructed = [stream(INSTRUCTED)]
     if reuse.is_offered():
-        seconds = 2 * (_PEER_START + 1.5 * sizes.stream)
+        seconds = 2 * (_LOADING[device] + _OVERHEAD + 1.5 * sizes.stream)
         instructed.append(Cell("reuse", "reuse", seconds, reuse.measure))
-    rest = [*others, *instructed] if device == "cuda" else [*instructed, *others]
-    return [
+    callers = Cell("callers", "callers", calling, single.callers)
+    alike = [
         Cell("start", "start", _START[device], single.start),
         first,
-        Cell("agreement", "agreement", _PEER_START, single.agreement),
-        Cell("idle", "idle", sizes.questions / 20, single.idle),
-        mixed(BULK),
-        stream(LOG_NORMAL),
-        Cell("callers", "callers", calling, single.callers),
-        *rest,
-        *(mixed(uniform(tokens)) for tokens in sizes.long),
+        Cell("agreement", "agreement", _OVERHEAD, single.agreement),
+        Cell("idle", "idle", _OVERHEAD + sizes.questions / 20, single.idle),
     ]
+    long = [mixed(uniform(tokens)) for tokens in sizes.long]
+    if device == "cpu":
+        return [*alike, stream(LOG_NORMAL), *instructed, callers, mixed(BULK), *others, *long]
+    return [*alike, mixed(BULK), stream(LOG_NORMAL), callers, *others, *instructed, *long]

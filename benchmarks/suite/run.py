@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.rounds import digits
-from benchmarks.shaped import kept, qwen3_shaped
 from benchmarks.shapes import QWEN3
 from benchmarks.suite import gpu
 from benchmarks.suite.stage import Stage, Unfit
@@ -99,13 +98,20 @@ def _measure(cell: Cell, stage: Stage, found: dict[str, Any]) -> None:
         found["left_out"][cell.name] = str(error)
     except Exception as error:  # noqa: BLE001  a lent device is not held for the sake of one cell
         traceback.print_exc()
-        found["left_out"][cell.name] = f"failed: {str(error).splitlines()[0]}"
+        found["left_out"][cell.name] = f"failed: {_last_line(error)}"
+        stage.recover()
     else:
         taken = digits(time.monotonic() - began)
         found["cells"][cell.name] = {"kind": cell.kind, "took": taken, **result}
         if watch.found:
             found["cells"][cell.name]["gpu"] = watch.found
     found.update(_known(stage))
+
+
+def _last_line(error: Exception) -> str:
+    """Of a process's log, that is what it died of."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _known(stage: Stage) -> dict[str, Any]:
@@ -118,7 +124,10 @@ def _folder(asked: Asked) -> Iterator[Path]:
     """Of the model's files."""
     if asked.model == DEMO:
         yield find(DEMO).folder
-    elif asked.small:
+        return
+    from benchmarks.shaped import kept, qwen3_shaped  # noqa: PLC0415  imports torch
+
+    if asked.small:
         with tempfile.TemporaryDirectory() as folder:
             yield qwen3_shaped(Path(folder) / "qwen3-shaped", 1)
     else:

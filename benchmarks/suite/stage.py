@@ -105,6 +105,13 @@ class Stage:
         self._target = server.target()
         return time.perf_counter() - began
 
+    def recover(self) -> None:
+        """After a failure: whatever has ended, or may not be as it was, starts anew."""
+        self.end_server()
+        for name in ("bare", "peer"):
+            if name in vars(self) and not vars(self)[name].is_alive:
+                del vars(self)[name]
+
     def end_server(self) -> None:
         """What is measured next finds one with the usual flags."""
         self._serving.close()

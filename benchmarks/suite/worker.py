@@ -36,6 +36,11 @@ class Worker:
             text=True,
         )
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._popen.poll() is None
+
     def send(self, line: str) -> None:
         """Write a line."""
         assert self._popen.stdin is not None
