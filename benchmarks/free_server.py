@@ -47,7 +47,7 @@ class FreeRunner:
         self.vocab_size = vocab_size
         self._rows = np.random.default_rng(SEED).normal(size=(_ROWS, DIM)).astype(np.float32)
 
-    def launch(self, token_ids: Sequence[TokenIds]) -> Ran:
+    def launch(self, token_ids: Sequence[TokenIds], _hints: Sequence[int] = ()) -> Ran:
         """Rows that have nothing to do with the texts."""
         return timed(lambda: self._run(len(token_ids)))
 

@@ -34,6 +34,9 @@ class PackedForward:
     Args:
         model: what `qwire serve --model` takes.
         threads: for torch.
+
+    Attributes:
+        computed: tokens, since it was made.
     """
 
     def __init__(self, model: str, threads: int) -> None:
@@ -43,6 +46,7 @@ class PackedForward:
         self.batch_tokens = loaded.served.limits.batch_tokens
         self._tokenizer = loaded.tokenizer
         self._runner = loaded.runner
+        self.computed = 0
         self._form = RowForm(loaded.served.native_dimensions)
 
     def tokens(self, texts: Sequence[str]) -> list[int]:
@@ -51,19 +55,29 @@ class PackedForward:
 
     def embed(self, texts: Sequence[str], input_type: InputType = InputType.DOCUMENT) -> Rows:
         """Tokenise in chunks, then run batch after batch; float32 (texts, dim)."""
-        prompt = prompt_for(self.served.prompts, input_type, None)
+        return self.prompted(texts, prompt_for(self.served.prompts, input_type, None))
+
+    def prompted(self, texts: Sequence[str], prompt: str, *, whole: bool = False) -> Rows:
+        """The same behind a prompt, whose tokens are computed again for each text if `whole`."""
         ids: list[TokenIds] = []
         for start in range(0, len(texts), CHUNK_TEXTS):
-            ids += self._tokenizer.encode(texts[start : start + CHUNK_TEXTS], prompt).ids
-        rows = (self._runner.launch(batch).wait().rows for batch in batches(ids, self.batch_tokens))
+            encoded = self._tokenizer.encode(texts[start : start + CHUNK_TEXTS], prompt)
+            ids += encoded.ids
+        shared = 0 if whole else encoded.shared
+        rows = (self._run(batch, shared) for batch in batched(ids, self.batch_tokens))
         return np.concatenate([finish(pooled, self._form) for pooled in rows])
+
+    def _run(self, batch: list[TokenIds], shared: int) -> Rows:
+        ran = self._runner.launch(batch, [shared] * len(batch)).wait()
+        self.computed += sum(map(len, batch)) - sum(ran.saved)
+        return ran.rows
 
     def query(self, text: str) -> Rows:
         """One question, behind the model's query prompt."""
         return self.embed([text], InputType.QUERY)
 
 
-def batches(ids: list[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
+def batched(ids: list[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
     """First come, first served, up to so many tokens each."""
     batch: list[TokenIds] = []
     for each in ids:

@@ -54,6 +54,12 @@ def of_sixteen_tokens(count: int) -> list[str]:
     return [_sentence(rng, 15) for _ in range(count)]
 
 
+def short_queries(count: int) -> list[str]:
+    """Four to seventeen words."""
+    rng = np.random.default_rng([SEED, 3])
+    return [_sentence(rng, int(rng.integers(4, 18))) for _ in range(count)]
+
+
 def _sentence(rng: np.random.Generator, length: int) -> str:
     # Frequent words are more frequent, as in any language.
     weights = 1 / np.arange(10, 10 + len(WORDS))

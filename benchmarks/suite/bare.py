@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.local import batches
+from benchmarks.local import batched
 from benchmarks.rounds import digits
 from benchmarks.shapes import read_shape
 from benchmarks.sizes import CHUNK_TEXTS
@@ -74,7 +74,7 @@ class Bare:
         began = time.perf_counter()
         ids = self._ids(kind.texts(texts), queries=kind.queries)
         tokenising = time.perf_counter() - began
-        listed = list(batches(ids, self._budget))
+        listed = list(batched(ids, self._budget))
         self._run(listed[:2])
         began, rounds = time.perf_counter(), 0
         while rounds == 0 or time.perf_counter() - began < seconds:

@@ -27,6 +27,7 @@ _LOG = logging.getLogger("qwire.server")
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
 # A CPU needs 15 ms for one paragraph, and batches of one paragraph waste more than half of it.
 _LAUNCH_MS = {"cuda": 15.0, "cpu": 200.0}
+_PREFIX_BYTES = {"cuda": 0, "cpu": 256 * 2**20}  # on a GPU nothing shows yet that it pays
 _REQUEST_BATCHES = 64
 _STREAM_BATCHES = 4
 
@@ -83,7 +84,9 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     devices.check_memory(device, dtype_name, needed, settings.memory_limit)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model = weights.load(found.folder, shape, device, dtype)
-    runner = PackedRunner(model, partial(pool, pooling=shape.pooling))
+    head = partial(pool, pooling=shape.pooling)
+    causal = shape.model_type == "qwen3" and shape.pooling == "last"
+    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0)
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
@@ -112,6 +115,14 @@ def _max_tokens(settings: Settings, shape: Layout) -> int:
     if wanted > shape.max_tokens:
         raise ModelError(f"--max-tokens {wanted}: the model takes at most {shape.max_tokens}")
     return wanted
+
+
+def prefix_bytes(settings: Settings, device: torch.device) -> int:
+    """Most that a causal model, of which only last tokens are read, may keep of prefixes."""
+    if settings.deterministic:  # the last bits would tell whether it was kept
+        return 0
+    chosen = settings.prefix_cache
+    return _PREFIX_BYTES[device.type] if chosen is None else chosen
 
 
 def _limits(settings: Settings, device: torch.device, max_tokens: int) -> Limits:

@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
+    prefix_cache: ByteSize | None = Field(
+        None,
+        description="most memory for what queries with the same instruction have in common, such "
+        "as 64MiB, or off; default: 256MiB on a CPU, off on a GPU",
+    )
     request_tokens: int | None = Field(
         None, gt=0, description="most tokens of one request; default: 64 batches"
     )
@@ -148,10 +153,12 @@ class Settings(BaseSettings):
     @field_validator("memory_limit", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
-        """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
-        if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
-            raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
-        return value
+        return _with_unit(value)
+
+    @field_validator("prefix_cache", mode="before")
+    @classmethod
+    def _has_a_unit_or_is_off(cls, value: object) -> object:
+        return 0 if value in {"off", "0"} else _with_unit(value)
 
     @classmethod
     def settings_customise_sources(
@@ -171,6 +178,13 @@ class Settings(BaseSettings):
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
+
+
+def _with_unit(value: object) -> object:
+    """`ByteSize` alone would read 50% as 50 bytes, and 0.9 as none."""
+    if isinstance(value, str) and not _BYTES.fullmatch(value.strip()):
+        raise ValueError("not a number of bytes with a unit, such as 8GiB or 500MB")
+    return value
 
 
 def load(argv: Sequence[str]) -> Settings:

@@ -110,3 +110,16 @@ def test_all_ways_give_the_same_vectors(tmp_path: Path):
         assert set(model["texts_per_second"]) == set(result["words"]["models"])
         assert min(model["smallest_cosine_to_bare"].values()) > 0.99999
         assert model["title"] in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_instructed_queries_have_the_same_vectors_in_all_ways(tmp_path: Path):
+    """And the way that shares the instruction computes fewer tokens."""
+    sizes = ["--layers", "1", "--queries", "8", "--rounds", "1", "--seconds", "5"]
+    run("benchmarks.prefix", *sizes, "--out", str(tmp_path), timeout=290)
+    (path,) = tmp_path.glob("*-prefix.json")
+    for case in json.loads(path.read_text("utf-8"))["cases"]:
+        assert max(case["largest_difference_to_whole"].values()) < 1e-5
+        computed = case["computed_per_query"]
+        assert computed["shared"] < computed["whole"] / 2

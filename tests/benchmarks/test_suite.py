@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from benchmarks.shapes import QWEN3
 from benchmarks.suite import gpu
 from benchmarks.suite.measure import steady

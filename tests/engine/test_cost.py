@@ -98,3 +98,42 @@ def test_tokens_are_estimated_from_bytes_at_a_ratio_that_is_learned():
 
 def test_an_estimate_never_exceeds_what_the_model_takes():
     assert Estimator(512).tokens("x" * 10**6) == 512
+
+
+def test_what_texts_save_is_learned_and_estimates_stay_right():
+    """Of each text 25 tokens are computed before: first for nobody, then for all."""
+    cost = CostModel(fixed=1000, per_token=200, per_square=0.05)
+    lengths, prefix = [35] * 20, 25
+
+    def true(saved: int) -> int:
+        computed = [n - saved for n in lengths]
+        squares = sum(c * n for c, n in zip(computed, lengths, strict=True))
+        return round(1000 + 200 * sum(computed) + 0.05 * squares)
+
+    def estimated() -> int:
+        return cost.forward() + sum(cost.text(n, prefix) for n in lengths)
+
+    assert estimated() == pytest.approx(true(0), rel=0.01), "cautious until it is seen"
+    for _ in range(100):
+        cost.learn(lengths, true(prefix), [prefix] * 20)
+        cost.learn_reuse(prefix * 20, prefix * 20)
+    assert estimated() == pytest.approx(true(prefix), rel=0.01)
+    assert estimate(cost, lengths) == pytest.approx(true(0), rel=0.01), "of texts without a prefix"
+    assert cost.accuracy == pytest.approx(1, rel=0.01)
+
+
+def test_prefixes_that_are_not_used_cost_what_they_are():
+    """Half the texts have the other instruction, and a batch uses one."""
+    cost = CostModel(per_token=100)
+    for _ in range(100):
+        cost.learn_reuse(prefixes=1000, saved=500)
+    assert cost.text(30, prefix=20) == pytest.approx(2000, rel=0.01)
+    for _ in range(100):
+        cost.learn_reuse(prefixes=1000, saved=0)
+    assert cost.text(30, prefix=20) == pytest.approx(3000, rel=0.01)
+
+
+def test_texts_without_a_prefix_teach_nothing_about_reuse():
+    cost = CostModel(reuse=0.7)
+    cost.learn_reuse(prefixes=0, saved=0)
+    assert cost.reuse == 0.7

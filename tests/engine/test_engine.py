@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 import numpy as np
@@ -18,6 +18,7 @@ from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.runner import Model
 from qwire_server.engine.work import Outcome, RequestClass, RowForm, Work
 from qwire_server.model.errors import DeviceLost, OutOfMemory
+from qwire_server.model.launched import Launched, timed
 from support.runners import VOCAB_SIZE, FakeRunner, StreamRunner, row
 
 FORM = RowForm(8)
@@ -49,8 +50,9 @@ class Bench:
         self.outcomes: queue.Queue[Outcome] = queue.Queue()
         self.fatal: queue.Queue[str] = queue.Queue()
         self._keys = count(1)
+        self.cost = CostModel()
         self.engine = Engine(
-            {"m": Model(self.runner, CostModel())},
+            {"m": Model(self.runner, self.cost)},
             limits=BatchLimits(**{"tokens": 100, **limits}),
             deliver=lambda outcomes: [self.outcomes.put(o) for o in outcomes] and None,
             observer=self.observer,
@@ -389,3 +391,46 @@ def test_a_record_tells_how_long_the_device_starved(bench: Bench):
     bench.submit([1])
     bench.answers(1)
     assert bench.observer.batches[0].starved_seconds >= 0.05
+
+
+class SavingRunner(FakeRunner):
+    """Believes every hint, and says that it saved as much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hints: list[list[int]] = []
+
+    def launch(self, token_ids: Sequence[np.ndarray], hints: Sequence[int] = ()) -> Launched:
+        self.hints.append(list(hints))
+        return timed(lambda: self.run(token_ids), list(hints))
+
+
+@pytest.fixture
+def saving() -> Iterator[Bench]:
+    yield from benches(SavingRunner())
+
+
+def test_what_a_work_shares_reaches_the_model_and_what_it_saved_is_told(saving: Bench):
+    saving.hold()
+    saving.submit([1, 2, 3], [1, 2, 4], prefix=2)
+    saving.submit([5, 6])
+    saving.release()
+    saving.answers(4)
+    assert saving.runner.hints == [[0], [2, 2, 0]]
+    assert [(b.tokens, b.saved_tokens) for b in saving.observer.batches] == [(1, 0), (8, 4)]
+    assert saving.cost.reuse > 0
+
+
+def test_a_batch_that_failed_is_run_again_as_it_is(saving: Bench):
+    """In parts, and with no prefix, which may have been the reason."""
+    failures = iter([OutOfMemory()])
+
+    def fail(_: object) -> None:
+        for error in failures:
+            raise error
+
+    saving.runner.fails = fail
+    saving.submit([1, 2, 3], [1, 2, 4], prefix=2)
+    saving.answers(2)
+    assert saving.runner.hints == [[2, 2], [], []]
+    assert saving.observer.batches[0].saved_tokens == 0

@@ -11,7 +11,7 @@ import pytest
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
 from qwire_server.load import LoadedModel
-from qwire_server.text.tokenizer import Tokenizer, Truncate
+from qwire_server.text.tokenizer import Encoded, Tokenizer, Truncate
 from support import local
 from support.models import QUERY_PROMPT, qwen_tokenizer, tiny_qwen3
 from support.reference import cosines, transformers_last_token
@@ -135,3 +135,33 @@ def test_a_tokenizer_that_pads_and_truncates_by_itself_is_stopped_from_it(demo: 
     encoded = demo.tokenizer.encode(["a", "word " * 200])
     assert encoded.tokens == [3, 202]
     assert np.count_nonzero(encoded.ids[0]) == 3
+
+
+@pytest.mark.parametrize("prompt", [QUERY_PROMPT, "Instruct: 找出相关段落\nQuery:", "one", "a b "])
+def test_what_texts_with_one_prompt_share_is_at_most_the_prompt(tokenizer: Tokenizer, prompt: str):
+    """It is found without a text, and true of almost any."""
+    shared = tokenizer.shared(prompt)
+    begins = plain(prompt)[:shared]
+    assert 0 < shared <= len(plain(prompt))
+    encoded = tokenizer.encode([*HARD, "what", "'s", "\u0301"], prompt)
+    assert encoded.shared == shared
+    alike = sum(ids[:shared].tolist() == begins for ids in encoded.ids)
+    assert alike >= len(encoded.ids) - 2, "a token that joins the prompt's last is rare"
+
+
+def test_a_token_that_reaches_into_the_text_is_not_shared(tokenizer: Tokenizer):
+    """A colon is the prompt's last token, and part of another one before some texts."""
+    prompt, joined = plain(QUERY_PROMPT), plain(QUERY_PROMPT + "how")
+    assert joined[: len(prompt)] != prompt
+    assert tokenizer.shared(QUERY_PROMPT) == len(prompt) - 1
+
+
+def test_without_a_prompt_nothing_is_shared(tokenizer: Tokenizer):
+    assert tokenizer.encode(["a", "b"]).shared == 0
+
+
+def test_slices_of_one_request_share_what_all_share():
+    whole = Encoded()
+    for shared in (5, 5):
+        whole.extend(Encoded([np.zeros(9, np.int32)], [0], [0], shared=shared))
+    assert whole.shared == 5

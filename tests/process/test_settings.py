@@ -101,3 +101,14 @@ def test_a_bad_flag_is_one_line(arguments: list[str]):
     with pytest.raises(StartError, match=re.escape(arguments[0])) as refusal:
         settings.load(arguments)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("value", "told"), [("off", 0), ("0", 0), ("64MiB", 64 * 2**20)])
+def test_the_prefix_cache_is_bytes_with_a_unit_or_off(value: str, told: int):
+    assert settings.load(["--prefix-cache", value]).prefix_cache == told
+
+
+@pytest.mark.parametrize("value", ["64", "on", "-1MiB"])
+def test_a_prefix_cache_without_a_unit_is_refused(value: str):
+    with pytest.raises(StartError, match="--prefix-cache"):
+        settings.load([f"--prefix-cache={value}"])

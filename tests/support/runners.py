@@ -49,7 +49,9 @@ class FakeRunner:
         self.entered = threading.Semaphore(0)
         self.fails: Callable[[Sequence[NDArray[np.int32]]], None] | None = None
 
-    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+    def launch(
+        self, token_ids: Sequence[NDArray[np.int32]], _hints: Sequence[int] = ()
+    ) -> Launched:
         return timed(lambda: self.run(token_ids))
 
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
@@ -76,7 +78,9 @@ class StreamRunner(FakeRunner):
         self._on_it: list[Future[Ran]] = []
         self._device = ThreadPoolExecutor(1)
 
-    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+    def launch(
+        self, token_ids: Sequence[NDArray[np.int32]], _hints: Sequence[int] = ()
+    ) -> Launched:
         self._on_it = [future for future in self._on_it if not future.done()]
         self._on_it.append(self._device.submit(timed, lambda: self.run(token_ids)))
         self.most = max(self.most, len(self._on_it))

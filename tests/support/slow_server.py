@@ -42,7 +42,9 @@ class SleepRunner:
     def __init__(self, seconds_per_text: float) -> None:
         self._seconds = seconds_per_text
 
-    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+    def launch(
+        self, token_ids: Sequence[NDArray[np.int32]], _hints: Sequence[int] = ()
+    ) -> Launched:
         return timed(lambda: self._run(len(token_ids)))
 
     def _run(self, texts: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import grpc
 import numpy as np
@@ -65,6 +66,17 @@ async def test_a_deterministic_server_gives_the_same_bits_in_any_company(tiny: L
         crowd = await asyncio.gather(*(server.embed(text, *HARD) for text in HARD))
     assert np.array_equal(np.stack([rows[0] for rows in crowd]), alone)
     assert all(np.array_equal(rows[1:], alone) for rows in crowd)
+
+
+async def test_a_short_question_does_not_wait_for_the_tokenizers_threads():
+    async with fake_serving({"tokenizer_threads": 1}) as server:
+        gate = threading.Event()
+        busy = asyncio.create_task(server.server._pool.run(0, gate.wait))
+        try:
+            assert len(await server.embed("who is there?")) == 1
+        finally:
+            gate.set()
+            await busy
 
 
 async def test_many_callers_at_once_each_get_their_own_vectors(qwen: Running, tiny: LoadedModel):

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
+from qwire_server.api.gather import Gather
 from qwire_server.api.stats import look
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
-from qwire_server.engine.rows import row_bytes
-from qwire_server.engine.work import RowForm, Rows, Work
-from qwire_server.errors import BY_CODE, Internal
+from qwire_server.engine.work import Rows, Work
 from qwire_server.text.pool import SLICE_CHARS, slices
 from qwire_server.text.tokenizer import Encoded
 
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
     from qwire_server.api.stats import Counters, Stats
     from qwire_server.engine.engine import Engine
     from qwire_server.engine.queue.cost import CostModel
-    from qwire_server.engine.work import Failure, Outcome, TokenIds
-    from qwire_server.errors import RequestError
+    from qwire_server.engine.work import RowForm, TokenIds
     from qwire_server.text.pool import Pool
     from qwire_server.text.tokenizer import Tokenizer
+
+_INLINE_CHARS = 256  # 0.2 ms with Qwen3's tokenizer, about what a thread costs there and back
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ class Embedder:
             encoded = await self.encode(texts, plan)
             for error in encoded.errors.values():
                 raise error
-            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens)
+            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
             self.served.check_tokens(tokens)
             held.become(sum(costs), tokens)
             held.check_deadline(call.deadline)
-            rows = await self._rows(call, plan, encoded.ids, costs)
+            rows = await self._rows(call, plan, encoded, costs)
             held.answered(held.cost)
         finally:
             held.release()
@@ -119,34 +119,50 @@ class Embedder:
         cost = sum(self.costs(self.estimate(texts)))
         return self.room.take(asker(call, plan), cost, call.deadline)
 
-    def costs(self, tokens: Sequence[int]) -> list[int]:
-        """Microseconds of device time of texts with so many tokens."""
-        return [self._cost.text(n) for n in tokens]
+    def costs(self, tokens: Sequence[int], prefix: int = 0) -> list[int]:
+        """Microseconds of device time of texts with so many tokens, `prefix` of them shared."""
+        return [self._cost.text(n, prefix) for n in tokens]
 
     def estimate(self, texts: Sequence[str]) -> list[int]:
         """Tokens that each text is likely to have, before it is tokenised."""
         return [self._estimator.tokens(text) for text in texts]
 
     async def encode(self, texts: Sequence[str], plan: Plan) -> Encoded:
-        """Tokenise off the event loop, in slices; errors carry the position in `texts`."""
+        """Tokenise, off the event loop unless it is quick; errors carry the position in `texts`."""
+        if sum(map(len, texts)) + len(texts) * len(plan.prompt) <= _INLINE_CHARS:
+            whole = self._tokenizer.encode(texts, plan.prompt, plan.truncate)
+        else:
+            whole = await self._encode_in_slices(texts, plan)
+        self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
+        return whole
+
+    async def _encode_in_slices(self, texts: Sequence[str], plan: Plan) -> Encoded:
+        run, encode = self._pool.run, self._tokenizer.encode
         parts = await asyncio.gather(
             *(
-                self._pool.run(
-                    plan.request_class, self._tokenizer.encode, part, plan.prompt, plan.truncate
-                )
+                run(plan.request_class, encode, part, plan.prompt, plan.truncate)
                 for part in _parts(texts)
             )
         )
         whole = Encoded()
         for part in parts:
             whole.extend(part)
-        self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
         return whole
 
     def submit(
-        self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int], sink: Sink
+        self,
+        call: Call,
+        plan: Plan,
+        ids: list[TokenIds],
+        costs: list[int],
+        sink: Sink,
+        *,
+        shared: int = 0,
     ) -> int:
-        """Give texts to the engine; `sink` gets the outcomes until `withdraw`."""
+        """Give texts to the engine; `sink` gets the outcomes until `withdraw`.
+
+        `shared`: how many leading tokens are the prompt's, and likely those of other works.
+        """
         key = self._dispatcher.open(sink)
         self._engine.submit(
             Work(
@@ -159,6 +175,7 @@ class Embedder:
                 deadline=call.deadline,
                 client=call.client,
                 request_id=call.request_id,
+                prefix=shared,
             )
         )
         return key
@@ -172,11 +189,12 @@ class Embedder:
         """How busy this server is."""
         return look(self._counters, self.room, self._engine.waiting(), self._cost)
 
-    async def _rows(self, call: Call, plan: Plan, ids: list[TokenIds], costs: list[int]) -> Rows:
-        if not ids:
+    async def _rows(self, call: Call, plan: Plan, encoded: Encoded, costs: list[int]) -> Rows:
+        if not encoded.ids:
             return Rows(b"", 0)
-        gather = _Gather(len(ids), plan.form)
-        key = self.submit(call, plan, ids, costs, Sink(gather.add, gather.fail))
+        gather = Gather(len(encoded.ids), plan.form)
+        sink = Sink(gather.add, gather.fail)
+        key = self.submit(call, plan, encoded.ids, costs, sink, shared=encoded.shared)
         try:
             return await gather.whole
         finally:
@@ -188,54 +206,5 @@ def asker(call: Call, plan: Plan) -> Asker:
     return Asker(call.client, plan.request_class)
 
 
-class _Gather:
-    """Puts the rows of one request together; its first failure is the request's."""
-
-    def __init__(self, texts: int, form: RowForm) -> None:
-        self.whole: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
-        self._missing = texts
-        self._form = form
-        self._data = bytearray()
-        self._scales = bytearray()
-        self._texts = texts
-
-    def add(self, outcome: Outcome) -> None:
-        if self.whole.done():
-            return
-        if outcome.failures:
-            self.whole.set_exception(error_of(outcome.failures[0]))
-            return
-        if outcome.rows.count == self._texts:  # all in one batch, as most are: no copy
-            self.whole.set_result(outcome.rows)
-            return
-        self._place(outcome)
-        if not self._missing:
-            self.whole.set_result(Rows(bytes(self._data), self._texts, bytes(self._scales)))
-
-    def fail(self, error: Exception) -> None:
-        if not self.whole.done():
-            self.whole.set_exception(error)
-
-    def _place(self, outcome: Outcome) -> None:
-        stride = row_bytes(self._form)
-        scale_stride = len(outcome.rows.scales) // outcome.rows.count
-        self._data = self._data or bytearray(stride * self._texts)
-        self._scales = self._scales or bytearray(scale_stride * self._texts)
-        _scatter(outcome.rows.data, self._data, outcome.indices, stride)
-        _scatter(outcome.rows.scales, self._scales, outcome.indices, scale_stride)
-        self._missing -= len(outcome.indices)
-
-
-def _scatter(source: bytes, target: bytearray, indices: list[int], stride: int) -> None:
-    for row, index in enumerate(indices):
-        target[index * stride : (index + 1) * stride] = source[row * stride : (row + 1) * stride]
-
-
 def _parts(texts: Sequence[str]) -> list[Sequence[str]]:
     return [texts[part] for part in slices([len(text) for text in texts], SLICE_CHARS)]
-
-
-def error_of(failure: Failure) -> RequestError:
-    """The error that a front raises for an engine's failure."""
-    kind = BY_CODE.get(failure.code, Internal)
-    return kind(failure.message, index=failure.index)

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
-from qwire_server.api.embedder import asker, error_of
+from qwire_server.api.embedder import asker
+from qwire_server.api.gather import error_of
 from qwire_server.engine.work import NO_ROWS
 from qwire_server.text.pool import slices
 
@@ -159,8 +160,8 @@ class Flow:
         key = None
         try:
             encoded = await self._embedder.encode(chunk.texts, chunk.plan)
-            tokens = sum(encoded.tokens)
-            costs = self._embedder.costs(encoded.tokens)
+            tokens, shared = sum(encoded.tokens), encoded.shared
+            costs = self._embedder.costs(encoded.tokens, shared)
             held.become(sum(costs), tokens)
             self.tokens += tokens
             self.cut += sum(encoded.cut)
@@ -172,7 +173,7 @@ class Flow:
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(
-                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink
+                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink, shared=shared
                 )
                 await chunk.answered.wait()
         finally:

@@ -30,6 +30,7 @@ class Counters:
     Attributes:
         calls: ended, by gRPC status.
         failures: failed, by error code.
+        saved_tokens: of `tokens`, those that were not computed.
         batch_fill: of the last batches that left work waiting, 0 to 1; 0 if there was none yet.
         busy_seconds: time the device spent on batches.
         starved_seconds: time it had no work though a text waited for it.
@@ -40,6 +41,7 @@ class Counters:
     failures: Counter[str] = field(default_factory=Counter)
     texts: int = 0
     tokens: int = 0
+    saved_tokens: int = 0
     bulk_tokens: int = 0
     expired: int = 0
     batches: int = 0
@@ -52,6 +54,7 @@ class Counters:
         self.batches += 1
         self.texts += record.texts
         self.tokens += record.tokens
+        self.saved_tokens += record.saved_tokens
         self.bulk_tokens += record.bulk_tokens
         self.expired += record.expired
         self.busy_seconds += record.compute_seconds

@@ -141,6 +141,11 @@ def ids_of(items: list[Item]) -> list[TokenIds]:
     return [item.entry.work.token_ids[item.index] for item in items]
 
 
+def prefixes_of(items: list[Item]) -> list[int]:
+    """How many leading tokens each text is likely to share with others."""
+    return [item.entry.work.prefix for item in items]
+
+
 def _form(item: Item) -> RowForm:
     return item.entry.work.form
 

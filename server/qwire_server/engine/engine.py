@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qwire_server.engine import clock
-from qwire_server.engine.batch import Done, answered, ids_of, narrowed
+from qwire_server.engine.batch import Done, answered, ids_of, narrowed, prefixes_of
 from qwire_server.engine.inflight import InFlight
 from qwire_server.engine.observer import QueueRecord
 from qwire_server.engine.queue.item import Entry, Item
@@ -142,7 +142,8 @@ class Engine:
             self._looked = flight.began
             self._observer.queue(lambda: QueueRecord(flight.began, self.waiting()))
         try:
-            flight.launched = flight.model.runner.launch(ids_of(flight.items))
+            items = flight.items
+            flight.launched = flight.model.runner.launch(ids_of(items), prefixes_of(items))
         except DeviceLost:
             raise
         except Exception as error:  # noqa: BLE001  told when it is run again
@@ -181,7 +182,9 @@ class Engine:
         took = round(ran.seconds * 1e6)
         flight.seconds, flight.ended = ran.seconds, ran.ended
         flight.starved = max(0, ran.ended - took - max(self._ended, flight.since))
-        flight.model.cost.learn([item.tokens for item in flight.items], took)
+        flight.saved = sum(ran.saved)
+        flight.model.cost.learn([item.tokens for item in flight.items], took, ran.saved)
+        flight.model.cost.learn_reuse(sum(prefixes_of(flight.items)), flight.saved)
         return answered(flight.items, ran.rows)
 
     def _fail(self, reason: str) -> None:

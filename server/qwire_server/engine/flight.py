@@ -28,6 +28,7 @@ class Flight:
         done: its answers, once there are any.
         seconds: that the device worked on it.
         ended: when it was done.
+        saved: tokens that were not computed.
         starved: that the device had no work before, though a text of this batch waited.
     """
 
@@ -40,6 +41,7 @@ class Flight:
     done: Done | None = None
     seconds: float = 0.0
     ended: int = 0
+    saved: int = 0
     starved: int = 0
 
     @property
@@ -69,6 +71,7 @@ class Flight:
             model=self.items[0].entry.work.model,
             texts=len(self.items),
             tokens=self.tokens,
+            saved_tokens=self.saved,
             bulk_tokens=sum(item.tokens for item in bulk),
             estimated_seconds=self.cost / 1e6,
             compute_seconds=self.seconds,

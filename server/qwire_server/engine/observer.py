@@ -21,6 +21,7 @@ class BatchRecord:
     Attributes:
         estimated_seconds: what the cost model expected.
         starved_seconds: that the device had no work before it, though one of its texts waited.
+        saved_tokens: those that were not computed: the instruction's, known from other texts.
         bulk_tokens: those of bulk texts.
         fill: part of the limit that ended the batch, 0 to 1; None if nothing was left waiting.
         waited_seconds: of the text that waited longest.
@@ -30,6 +31,7 @@ class BatchRecord:
     model: str
     texts: int
     tokens: int
+    saved_tokens: int
     bulk_tokens: int
     estimated_seconds: float
     compute_seconds: float

@@ -24,9 +24,10 @@ class Runner(Protocol):
     def runs_ahead(self) -> bool:
         """Whether `launch` returns before the device is done, as on a GPU."""
 
-    def launch(self, token_ids: Sequence[TokenIds]) -> Launched:
+    def launch(self, token_ids: Sequence[TokenIds], hints: Sequence[int] = ()) -> Launched:
         """Start a forward of some texts.
 
+        `hints`: how many leading tokens each text is likely to share with others, of any batch.
         Called by one thread. Raises what `Launched.wait` raises.
         """
 

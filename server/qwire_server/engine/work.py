@@ -52,6 +52,8 @@ class Work:
         costs: of each text, in microseconds of device time, as estimated.
         deadline: seconds on the monotonic clock; infinity if there is none.
         client: identity that shares and quotas are counted by.
+        prefix: how many leading tokens its texts are likely to share, with each other and with
+            other works; a hint.
     """
 
     key: int
@@ -63,6 +65,7 @@ class Work:
     deadline: float = float("inf")
     client: str = ""
     request_id: str = ""
+    prefix: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from qwire_server.model.packing import Packed
 
 NAME = "qwire_packed"
+_BLOCK = 512  # tokens: a mask of 512 by 32,000 takes 16 MB
 
 
 class Attend(Protocol):
     """Packed attention.
 
-    Shapes: query (T, heads, head_dim); key and value (T, kv_heads, head_dim), heads a multiple of
-    kv_heads; result (T, heads, head_dim), in the query's dtype.
+    Shapes: query (T, heads, head_dim); key and value (K, kv_heads, head_dim), heads a multiple of
+    kv_heads; result (T, heads, head_dim), in the query's dtype. A sequence with more keys than
+    tokens is the end of a longer one: each token sees all keys before its own.
     """
 
     def __call__(
@@ -54,16 +56,54 @@ def attend_sdpa(
     """Any device and dtype: one SDPA call for each run of equally long sequences."""
     result = torch.empty_like(query)
     grouped = key.shape[1] != query.shape[1]
-    for start, count, length in packed.groups:
+    befores = packed.keys.before if packed.keys else [0] * len(packed.groups)
+    key_start = 0
+    for (start, count, length), before in zip(packed.groups, befores, strict=True):
         span = slice(start, start + count * length)
-        q, k, v = (
-            t[span].unflatten(0, (count, length)).transpose(1, 2) for t in (query, key, value)
-        )
-        out = scaled_dot_product_attention(
-            q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped
-        )
+        key_span = slice(key_start, key_start + count * (length + before))
+        key_start = key_span.stop
+        q = query[span].unflatten(0, (count, length)).transpose(1, 2)
+        k, v = (t[key_span].unflatten(0, (count, -1)).transpose(1, 2) for t in (key, value))
+        if before:
+            assert causal, "only a causal model has prefixes: this is a bug"
+            out = _attend_after(q, k, v, before, scale=scale, grouped=grouped)
+        else:
+            out = scaled_dot_product_attention(
+                q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped
+            )
         result[span] = out.transpose(1, 2).flatten(0, 1)
     return result
+
+
+def _attend_after(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    before: int,
+    *,
+    scale: float | None,
+    grouped: bool,
+) -> torch.Tensor:
+    """Causal attention of the last tokens of sequences; `is_causal` would mean their first.
+
+    In blocks of tokens, because each needs a mask of all keys before it.
+    """
+    parts = []
+    for start in range(0, query.shape[2], _BLOCK):
+        part = query[:, :, start : start + _BLOCK]
+        seen = before + start + part.shape[2]
+        mask = torch.ones(part.shape[2], seen, dtype=torch.bool, device=query.device)
+        parts.append(
+            scaled_dot_product_attention(
+                part,
+                key[:, :, :seen],
+                value[:, :, :seen],
+                attn_mask=mask.tril(before + start),
+                scale=scale,
+                enable_gqa=grouped,
+            )
+        )
+    return torch.cat(parts, dim=2)
 
 
 def attend_varlen(
@@ -77,14 +117,15 @@ def attend_varlen(
 ) -> torch.Tensor:
     """CUDA, compute capability 8.0 and more, bf16 or fp16: one kernel for the whole batch."""
     kernel, extra = _varlen_kernel()
+    keys = packed.keys or packed
     result = kernel(
         query,
         key,
         value,
         packed.offsets,
-        packed.offsets,
+        keys.offsets,
         packed.max_length,
-        packed.max_length,
+        keys.max_length,
         scale=scale,
         window_size=(-1, 0 if causal else -1),
         **extra,
@@ -117,6 +158,10 @@ def _hook(
 ) -> tuple[torch.Tensor, None]:
     """What transformers calls in each layer: tensors are (1, heads, T, head_dim)."""
     q, k, v = (t.squeeze(0).transpose(0, 1) for t in (query, key, value))
+    if packed.keys:
+        layer = module.layer_idx
+        assert isinstance(layer, int)
+        k, v = packed.keys.prefix.arrange(layer, k, v, packed.keys.rows)
     result = attend(q, k, v, packed, causal=bool(module.is_causal), scale=scaling)
     return result.unsqueeze(0), None
 

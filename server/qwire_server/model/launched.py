@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ class Ran:
         rows: (texts, row dim) float32, in the order given.
         seconds: that the device worked on it.
         ended: microseconds on the monotonic clock.
+        saved: tokens of each text that were not computed for it; empty if all were.
     """
 
     rows: NDArray[np.float32]
     seconds: float
     ended: int
+    saved: list[int] = field(default_factory=list)
 
     def wait(self) -> Ran:
         """At once."""
@@ -45,8 +47,8 @@ class Launched(Protocol):
         """
 
 
-def timed(run: Callable[[], NDArray[np.float32]]) -> Ran:
-    """Run now, and take the time."""
+def timed(run: Callable[[], NDArray[np.float32]], saved: list[int] | None = None) -> Ran:
+    """Run now, and take the time; for `saved` see `Ran`."""
     began = time.perf_counter()
     rows = run()
-    return Ran(rows, time.perf_counter() - began, time.monotonic_ns() // 1000)
+    return Ran(rows, time.perf_counter() - began, time.monotonic_ns() // 1000, saved or [])

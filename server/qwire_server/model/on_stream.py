@@ -23,6 +23,7 @@ class OnStream:
     Args:
         device: a CUDA device.
         forward: enqueues the work; gives rows (n, row dim) on the device, and where each belongs.
+        saved: see `Ran`.
 
     Raises:
         OutOfMemory, DeviceLost: as `launched.Launched.wait`.
@@ -32,8 +33,10 @@ class OnStream:
         self,
         device: torch.device,
         forward: Callable[[], tuple[torch.Tensor, NDArray[np.int64]]],
+        saved: list[int],
     ) -> None:
         self._device = device
+        self._saved = saved
         # Blocking: a spinning thread would take a core from those that feed the device.
         self._began = torch.cuda.Event(enable_timing=True, blocking=True)
         self._ended = torch.cuda.Event(enable_timing=True, blocking=True)
@@ -50,7 +53,7 @@ class OnStream:
             self._ended.synchronize()
             seconds = self._began.elapsed_time(self._ended) / 1000
         ended = time.monotonic_ns() // 1000
-        return Ran(in_order(self._rows.numpy(), self._order), seconds, ended)
+        return Ran(in_order(self._rows.numpy(), self._order), seconds, ended, self._saved)
 
 
 def in_order(packed: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float32]:

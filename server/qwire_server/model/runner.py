@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from qwire_server.model.device import mapped_errors
+from qwire_server.model.errors import OutOfMemory
 from qwire_server.model.forward import Forward
 from qwire_server.model.launched import timed
 from qwire_server.model.on_stream import OnStream, in_order
 from qwire_server.model.packing import pack
+from qwire_server.model.prefix import Prefixes, token_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,15 +27,24 @@ if TYPE_CHECKING:
 
     from qwire_server.model.forward import Head
     from qwire_server.model.launched import Launched
+    from qwire_server.model.prefix import Prefix
 
 
 class PackedRunner:
-    """One model on one device. Not thread-safe: one worker thread owns it."""
+    """One model on one device. Not thread-safe: one worker thread owns it.
 
-    def __init__(self, model: PreTrainedModel, head: Head) -> None:
+    Args:
+        model: transformers' own.
+        head: reads rows from its last hidden states.
+        prefix_bytes: most that may be kept of what texts begin with. More than 0 only for a causal
+            model whose head reads last tokens.
+    """
+
+    def __init__(self, model: PreTrainedModel, head: Head, prefix_bytes: int = 0) -> None:
         self._model = model
         self._device = model.device
         self._forward = Forward(model, head)
+        self._prefixes = Prefixes(prefix_bytes, token_bytes(model)) if prefix_bytes else None
 
     def __repr__(self) -> str:
         return f"<PackedRunner {type(self._model).__name__} {self._model.dtype} {self._device}>"
@@ -48,18 +59,29 @@ class PackedRunner:
         """Whether `launch` returns before the device is done."""
         return bool(self._device.type == "cuda")
 
-    def launch(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+    def launch(self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int] = ()) -> Launched:
         """Start embedding sequences, none of them empty; on a CPU it has ended when this returns.
 
         The result's rows are (sequences, row dim) float32, not normalised, in the order given.
+
+        Args:
+            token_ids: of each text.
+            hints: how many leading tokens of each text others are likely to share; 0 for none.
 
         Raises:
             OutOfMemory: fewer sequences may fit.
             DeviceLost: the device's context is broken.
         """
-        if self.runs_ahead:
-            return OnStream(self._device, lambda: self._start(token_ids))
-        return timed(lambda: self._run(token_ids))
+        prefix = self._prefixes.choose(token_ids, hints) if self._prefixes else None
+        if not self._prefixes or not prefix:
+            return self._launch(token_ids)
+        try:
+            launched = self._launch(token_ids, prefix)
+        except OutOfMemory:
+            self._prefixes.clear()
+            return self._launch(token_ids)
+        self._prefixes.keep(prefix)
+        return launched
 
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """The same, waited for."""
@@ -79,15 +101,26 @@ class PackedRunner:
         self.run(texts)  # ends when its rows are back, so the device is done
         return time.perf_counter() - began
 
+    def _launch(
+        self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None = None
+    ) -> Launched:
+        saved = prefix.saved(len(token_ids)) if prefix else []
+        if self.runs_ahead:
+            return OnStream(self._device, lambda: self._start(token_ids, prefix), saved)
+        return timed(lambda: self._run(token_ids, prefix), saved)
+
     def _start(
-        self, token_ids: Sequence[NDArray[np.int32]]
+        self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None
     ) -> tuple[torch.Tensor, NDArray[np.int64]]:
         """Rows on the device, in packed order, and that order."""
         with torch.inference_mode():
-            packed = pack(token_ids, self._device)
-            return self._forward(packed), packed.order
+            packed = pack(token_ids, self._device, prefix)
+            rows = self._forward(packed)
+            return rows[len(rows) - len(token_ids) :], packed.order  # the first may be a prefix's
 
-    def _run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    def _run(
+        self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None
+    ) -> NDArray[np.float32]:
         with mapped_errors(self._device):
-            rows, order = self._start(token_ids)
+            rows, order = self._start(token_ids, prefix)
             return in_order(rows.numpy(), order)

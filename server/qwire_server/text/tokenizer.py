@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from qwire_server.errors import RequestError
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
+# Texts of each kind, behind a prompt: its last token is its own where none of them joins it.
+_KINDS = ("", "a", "The", "1", "中", " a", "\n", ".", "'s")
+_PROMPTS_KNOWN = 64
+_MOST_PROMPT_CHARS = 65536  # of a prompt that is remembered, 16 MB for all of them together
 
 
 class Truncate(IntEnum):
@@ -43,12 +49,14 @@ class Encoded:
         cut: tokens left out of each text.
         unknown: tokens of each text that the tokenizer has no entry for.
         errors: what is wrong with a text, by its position.
+        shared: so many ids at the beginning are the same in all texts, as far as is known.
     """
 
     ids: list[NDArray[np.int32]] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     errors: dict[int, RequestError] = field(default_factory=dict)
+    shared: int = 0
 
     @property
     def tokens(self) -> list[int]:
@@ -60,6 +68,7 @@ class Encoded:
         for index, error in other.errors.items():
             moved = len(self.ids) + index
             self.errors[moved] = type(error)(error.message, index=moved)
+        self.shared = min(self.shared, other.shared) if self.ids else other.shared
         self.ids += other.ids
         self.cut += other.cut
         self.unknown += other.unknown
@@ -88,6 +97,7 @@ class Tokenizer:
         self._unknown_id = unknown_id
         self._lower_case = lower_case
         self._before, self._after = _special_tokens(rust)
+        self._shared = lru_cache(_PROMPTS_KNOWN)(self._find_shared)
 
     @classmethod
     def load(
@@ -133,7 +143,7 @@ class Tokenizer:
             InvalidRequest: the prompt alone leaves no room for a text.
         """
         full = [self._lower(prompt + text) for text in texts]
-        encoded = Encoded()
+        encoded = Encoded(shared=self.shared(prompt))
         for i, encoding in enumerate(self._rust.encode_batch_fast(full)):
             ids = np.array(encoding.ids, dtype=np.int32)
             encoded.cut.append(max(len(ids) - self.max_tokens, 0))
@@ -152,6 +162,18 @@ class Tokenizer:
         full = [self._lower(prompt + text) for text in texts]
         ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
         return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
+
+    def shared(self, prompt: str) -> int:
+        """How many leading tokens texts with this prompt share, as a rule: to be checked by id.
+
+        A token that may reach from the prompt into the text does not count.
+        """
+        return self._shared(prompt) if 0 < len(prompt) <= _MOST_PROMPT_CHARS else 0
+
+    def _find_shared(self, prompt: str) -> int:
+        full = [self._lower(prompt + kind) for kind in _KINDS]
+        columns = zip(*(e.ids for e in self._rust.encode_batch_fast(full)), strict=False)
+        return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
 
     def _lower(self, text: str) -> str:
         return text.lower() if self._lower_case else text

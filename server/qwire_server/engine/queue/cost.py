@@ -3,7 +3,8 @@
     forward(lengths) = fixed + per_token * sum(n) + per_square * sum(n * n)
 
 The square is attention's part. The three figures are measured at warm-up, and each follows what
-batches take from then on.
+batches take from then on. Of a text whose first tokens were computed before, those count as keys
+only: `n - saved` for `n`, and `(n - saved) * n` for its square.
 """
 
 from __future__ import annotations
@@ -36,29 +37,38 @@ class CostModel:
         per_token: microseconds.
         per_square: microseconds for each squared token of a text.
         accuracy: measured by estimated time of late; 1 if the estimates are right.
+        reuse: of the tokens that might be computed before, the part that was, of late.
     """
 
     fixed: float = 0.0
     per_token: float = 1.0
     per_square: float = 0.0
     accuracy: float = 1.0
+    reuse: float = 0.0
 
-    def text(self, tokens: int) -> int:
-        """Microseconds that a text of so many tokens adds to a forward; at least 1."""
-        return max(1, round(tokens * (self.per_token + self.per_square * tokens)))
+    def text(self, tokens: int, prefix: int = 0) -> int:
+        """Microseconds that a text of so many tokens adds to a forward; at least 1.
+
+        Args:
+            tokens: all of them.
+            prefix: those of them that it shares with others, and that may be computed before.
+        """
+        computed = tokens - self.reuse * min(prefix, tokens)
+        return max(1, round(computed * (self.per_token + self.per_square * tokens)))
 
     def forward(self) -> int:
         """Microseconds of a forward before its first text."""
         return round(self.fixed)
 
-    def learn(self, lengths: list[int], measured: int) -> None:
-        """A forward of these texts took so many microseconds.
+    def learn(self, lengths: list[int], measured: int, saved: list[int] | None = None) -> None:
+        """A forward of these texts, but for the tokens `saved` of each, took so many microseconds.
 
         Each figure moves by its share of the estimate, so that forwards of many kinds tell them
         apart, and forwards of one kind move their sum.
         """
-        squares = sum(n * n for n in lengths)
-        parts = (self.fixed, self.per_token * sum(lengths), self.per_square * squares)
+        computed = [n - s for n, s in zip(lengths, saved, strict=True)] if saved else lengths
+        squares = sum(n * keys for n, keys in zip(computed, lengths, strict=True))
+        parts = (self.fixed, self.per_token * sum(computed), self.per_square * squares)
         estimate = max(sum(parts), 1.0)
         ratio = min(max(measured / estimate, 1 / _MOST_OFF), _MOST_OFF)
         self.accuracy = _MEMORY * self.accuracy + (1 - _MEMORY) * ratio
@@ -67,6 +77,11 @@ class CostModel:
         self.fixed *= 1 + step * shares[0]
         self.per_token *= 1 + step * shares[1]
         self.per_square *= 1 + step * shares[2]
+
+    def learn_reuse(self, prefixes: int, saved: int) -> None:
+        """Of so many tokens that texts of a forward were likely to share, so many were saved."""
+        if prefixes:
+            self.reuse += _STEP * (saved / prefixes - self.reuse)
 
 
 def calibrate(run: Callable[[list[int]], float], *, longest: int) -> CostModel:
