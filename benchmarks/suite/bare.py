@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwire_server.engine.work import TokenIds
+    from qwire_server.model.launched import Launched
 
 _PRODUCT_REPEATS = 5
 
@@ -60,8 +61,8 @@ class Bare:
             "max_tokens": served.max_tokens,
             "load_seconds": digits(self._seconds),
             "memory": self._loaded.memory,
-            "tokens_around": len(self._loaded.tokenizer.encode(["the"]).ids[0]) - 1,
-            "prompt_tokens": len(self._ids([QUERY], queries=True)[0]) - len(self._ids([QUERY])[0]),
+            "tokens_around": self._tokens("the") - 1,
+            "prompt_tokens": self._tokens(QUERY, queries=True) - self._tokens(QUERY),
         }
 
     def product(self, sides: list[int]) -> dict[str, float]:
@@ -72,13 +73,13 @@ class Bare:
         """Batches of these texts, again and again until the time is over."""
         kind = Workload(**workload)
         began = time.perf_counter()
-        ids = self._ids(kind.texts(texts), queries=kind.queries)
+        ids, shared = self._ids(kind.texts(texts), queries=kind.queries)
         tokenising = time.perf_counter() - began
         listed = list(batched(ids, self._budget))
-        self._run(listed[:2])
-        began, rounds = time.perf_counter(), 0
+        self._run(listed[:2], shared)
+        began, rounds, saved = time.perf_counter(), 0, 0
         while rounds == 0 or time.perf_counter() - began < seconds:
-            self._run(listed)
+            saved += self._run(listed, shared)
             rounds += 1
         taken = time.perf_counter() - began
         tokens = sum(map(len, ids))
@@ -86,43 +87,51 @@ class Bare:
             **rates(rounds * len(ids), rounds * tokens, taken),
             "batches": rounds * len(listed),
             "tokens_per_text": digits(tokens / len(ids)),
+            "computed_per_text": digits((rounds * tokens - saved) / (rounds * len(ids))),
             "flops_per_token": digits(self._shape.flops(map(len, ids)) / tokens),
             "tokenised_per_second": digits(tokens / tokenising),
         }
 
     def query(self, times: int) -> dict[str, float]:
         """Milliseconds of one question's forward, tokenised before."""
-        batch = self._ids([QUERY], queries=True)
+        batch, shared = self._ids([QUERY], queries=True)
         taken = []
         for _ in range(times):
             began = time.perf_counter()
-            self._run([batch])
+            self._run([batch], shared)
             taken.append(time.perf_counter() - began)
         return milliseconds(taken)
 
     def vectors(self, texts: list[str]) -> list[list[float]]:
         """Of each text alone."""
         form = RowForm(self._loaded.served.native_dimensions)
-        rows = [self._loaded.runner.launch([each]).wait().rows for each in self._ids(texts)]
+        ids, _ = self._ids(texts)
+        rows = [self._loaded.runner.launch([each]).wait().rows for each in ids]
         return [finish(row, form)[0].tolist() for row in rows]
 
-    def _ids(self, texts: Sequence[str], *, queries: bool = False) -> list[TokenIds]:
+    def _tokens(self, text: str, *, queries: bool = False) -> int:
+        (ids,), _ = self._ids([text], queries=queries)
+        return len(ids)
+
+    def _ids(self, texts: Sequence[str], *, queries: bool = False) -> tuple[list[TokenIds], int]:
+        """Of each text; and how many leading tokens they share, as the server would hint."""
         input_type = InputType.QUERY if queries else InputType.DOCUMENT
         prompt = prompt_for(self._loaded.served.prompts, input_type, None)
         ids: list[TokenIds] = []
         for start in range(0, len(texts), CHUNK_TEXTS):
-            ids += self._loaded.tokenizer.encode(texts[start : start + CHUNK_TEXTS], prompt).ids
-        return ids
+            encoded = self._loaded.tokenizer.encode(texts[start : start + CHUNK_TEXTS], prompt)
+            ids += encoded.ids
+        return ids, encoded.shared
 
-    def _run(self, listed: list[list[TokenIds]]) -> None:
-        ahead = None
+    def _run(self, listed: list[list[TokenIds]], shared: int) -> int:
+        """Batch after batch; how many tokens were not computed, because others share them."""
+        saved = 0
+        ahead: Launched | None = None
         for batch in listed:
-            launched = self._loaded.runner.launch(batch)
-            if ahead:
-                ahead.wait()
+            launched = self._loaded.runner.launch(batch, [shared] * len(batch))
+            saved += sum(ahead.wait().saved) if ahead else 0
             ahead = launched
-        if ahead:
-            ahead.wait()
+        return saved + (sum(ahead.wait().saved) if ahead else 0)
 
     def _product(self, side: int) -> float:
         left, right = (

@@ -55,10 +55,8 @@ def cells(device: str, sizes: Sizes, peers: tuple[str, ...]) -> list[Cell]:
     calling = 2 * (_OVERHEAD + sizes.warm + sizes.window) * (2 if "infinity" in peers else 1)
     first, *others = (stream(uniform(tokens)) for tokens in sizes.lengths)
     first = replace(first, seconds=first.seconds + _LOADING[device])  # of bare forward and peer
-    instructed = [stream(INSTRUCTED)]
-    if reuse.is_offered():
-        seconds = 2 * (_LOADING[device] + _OVERHEAD + 1.5 * sizes.stream)
-        instructed.append(Cell("reuse", "reuse", seconds, reuse.measure))
+    reusing = 2 * (2 * _LOADING[device] + _OVERHEAD + 1.5 * sizes.stream)
+    instructed = [stream(INSTRUCTED), Cell("reuse", "reuse", reusing, reuse.measure)]
     callers = Cell("callers", "callers", calling, single.callers)
     alike = [
         Cell("start", "start", _START[device], single.start),

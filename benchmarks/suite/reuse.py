@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.rounds import digits
+from benchmarks.suite.sizes import CHUNK_TEXTS, STREAMS
 from benchmarks.suite.throughput import streamed
 from benchmarks.suite.workloads import INSTRUCTED
 from qwire import Client
-from qwire_server.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 _WAYS = {"without": "off", "with": "256MiB"}
 _FEW = 64
-_MOST_TEXTS_PER_SECOND = 8000
-
-
-def is_offered() -> bool:
-    """Whether this server can reuse anything."""
-    return "prefix_cache" in Settings.model_fields
+_MOST_TEXTS = 40_000
 
 
 def measure(stage: Stage) -> dict[str, Any]:
@@ -36,18 +31,19 @@ def measure(stage: Stage) -> dict[str, Any]:
         Unfit: the model takes no instruction.
     """
     kind = stage.fitted(INSTRUCTED)
-    bare = stage.bare.ask("forward", workload=kind.as_json(), texts=_FEW, seconds=stage.sizes.bare)
-    wanted = min(bare["texts_per_second"], _MOST_TEXTS_PER_SECOND) * stage.sizes.stream
-    texts = max(512, 64 * math.ceil(wanted / 64))
+    texts = 0
     cell: dict[str, Any] = {"workload": kind.as_json()}
     rows = {}
     for way, setting in _WAYS.items():
-        stage.restart("--prefix-cache", setting)
+        flags = ["--prefix-cache", setting]
+        with stage.another_bare(*flags) as bare:
+            alone = bare.ask(
+                "forward", workload=kind.as_json(), texts=_FEW, seconds=stage.sizes.bare
+            )
+        texts = texts or _texts(alone["texts_per_second"] * stage.sizes.stream)
+        stage.restart(*flags)
         stage.asked = 0.0
-        cell[way] = streamed(stage, kind, texts)
-        # What a text is said to take does not change, what is computed for it does.
-        server = cell[way]["server"]
-        cell[way]["computed_per_text"] = digits(server["tokens"] / server["texts"])
+        cell[way] = {**streamed(stage, kind, texts), "bare": alone}
         rows[way] = _rows(stage, kind)
     stage.end_server()
     faster = cell["with"]["texts_per_second"] / cell["without"]["texts_per_second"]
@@ -56,6 +52,12 @@ def measure(stage: Stage) -> dict[str, Any]:
         "times_as_fast": digits(faster),
         "largest_difference": digits(float(np.abs(rows["with"] - rows["without"]).max())),
     }
+
+
+def _texts(wanted: float) -> int:
+    """Whole chunks for each stream."""
+    chunks = STREAMS * CHUNK_TEXTS
+    return chunks * math.ceil(min(wanted, _MOST_TEXTS) / chunks)
 
 
 def _rows(stage: Stage, kind: Workload) -> NDArray[np.float32]:

@@ -73,7 +73,11 @@ class Stage:
     @cached_property
     def bare(self) -> Worker:
         """The bare forward."""
-        return self._others.enter_context(Worker("benchmarks.suite.bare", *self._flags))
+        return self._others.enter_context(self.another_bare())
+
+    def another_bare(self, *flags: str) -> Worker:
+        """The same with more flags, for the caller to end."""
+        return Worker("benchmarks.suite.bare", *self._flags, *flags)
 
     @cached_property
     def peer(self) -> Worker:

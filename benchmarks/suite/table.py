@@ -134,7 +134,7 @@ def _reuse(model: dict[str, Any]) -> Iterator[str]:
             [
                 words,
                 number(cell[way]["texts_per_second"]),
-                f"{cell[way]['computed_per_text']:.1f}",
+                f"{cell[way]['bare']['computed_per_text']:.1f}",
             ]
             for way, words in ways.items()
         ]
