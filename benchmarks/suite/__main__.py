@@ -26,6 +26,8 @@ from benchmarks.suite.run import Asked, run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.suite.cells import Cell
+
 _PEERS = ("sentence-transformers", "infinity")
 
 
@@ -47,11 +49,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     if "infinity" in chosen.peers:
         _say("infinity: its environment, made once")
         infinity.environment()
-    listed = [
-        cell
-        for cell in cells(device, wanted, tuple(chosen.peers))
-        if not chosen.only or cell.name in chosen.only
-    ]
+    listed = _chosen(cells(device, wanted, tuple(chosen.peers)), chosen.only)
     result = _about(chosen)
     path = chosen.out / _name(result, chosen)
     until = time.monotonic() + chosen.minutes * 60
@@ -93,6 +91,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if chosen.device == "cuda" and "infinity" in chosen.peers:
         parser.error("--peers infinity is measured on a CPU only: leave it out, or --device cpu")
     return chosen
+
+
+def _chosen(every: list[Cell], names: list[str] | None) -> list[Cell]:
+    known = [cell.name for cell in every]
+    if unknown := set(names or ()) - set(known):
+        sys.exit(f"--only {' '.join(sorted(unknown))}: the cells are {', '.join(known)}")
+    return [cell for cell in every if names is None or cell.name in names]
 
 
 def _about(chosen: argparse.Namespace) -> dict[str, Any]:

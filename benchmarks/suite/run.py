@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 import time
@@ -109,9 +110,9 @@ def _measure(cell: Cell, stage: Stage, found: dict[str, Any]) -> None:
 
 
 def _last_line(error: Exception) -> str:
-    """Of a process's log, that is what it died of."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    """What the last traceback in it ends with, where the message is a process's log."""
+    text = str(error).strip() or type(error).__name__
+    return (re.findall(r"^[\w.]+: .+$", text, re.MULTILINE) or text.splitlines())[-1]
 
 
 def _known(stage: Stage) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
+import grpc
+
+from benchmarks.rounds import digits
 from benchmarks.suite.measure import milliseconds
 from benchmarks.suite.offer.wire import Wire, between, requests
 from qwire.v1 import embedding_pb2 as pb
@@ -45,6 +48,7 @@ class Calls:
         self._warm, self._window = warm, seconds
         listed = requests(workload.texts(different), texts_per_call, queries=workload.queries)
         self._requests = itertools.cycle(listed)
+        self._refused = 0
         self._done: list[tuple[float, float, bytes]] = []  # began, ended, reply
 
     async def prepare(self) -> None:
@@ -69,6 +73,7 @@ class Calls:
         ]
         return {
             "calls": len(inside),
+            "refused": self._refused,
             "texts": len(tokens),
             "tokens": sum(tokens),
             "seconds": ended - since,
@@ -78,22 +83,33 @@ class Calls:
 
     async def _ask(self, requests: Iterator[bytes], until: float) -> None:
         while (start := time.perf_counter()) < until:
-            reply = await self._wire.embed(next(requests))
+            reply = await self._answer(next(requests))
             self._done.append((start, time.perf_counter(), reply))
+
+    async def _answer(self, request: bytes) -> bytes:
+        """Asks again as often and as late as the server says, as its clients do."""
+        while True:
+            try:
+                reply: bytes = await self._wire.embed(request)
+            except grpc.aio.AioRpcError as error:
+                trailer = dict(error.trailing_metadata())
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                self._refused += 1
+                await asyncio.sleep(int(trailer.get("grpc-retry-pushback-ms", 100)) / 1000)
+            else:
+                return reply
 
 
 def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Of generators that ran at the same time."""
     seconds = max(part["seconds"] for part in parts)
-    calls, texts, tokens = (sum(part[k] for part in parts) for k in ("calls", "texts", "tokens"))
+    counted = {k: sum(part[k] for part in parts) for k in ("calls", "refused", "texts", "tokens")}
     return {
-        "calls": calls,
-        "texts": texts,
-        "tokens": tokens,
-        "seconds": seconds,
-        "calls_per_second": calls / seconds,
-        "texts_per_second": texts / seconds,
-        "tokens_per_second": tokens / seconds,
+        **counted,
+        "seconds": digits(seconds),
+        "texts_per_second": digits(counted["texts"] / seconds),
+        "tokens_per_second": digits(counted["tokens"] / seconds),
         "ms": milliseconds([taken for part in parts for taken in part["taken"]]),
         "server": parts[0]["server"],
         "generator_cores": [part["generator_cores"] for part in parts],
