@@ -75,6 +75,7 @@ WORDS = {
         "st 是默认设置的 sentence-transformers，按到达顺序每批 32 条；“最佳”是在已排序的列表上"
         "用它最好的批大小。"
     ),
+    "**Quick sizes: these figures mean nothing.**": "**小规模试跑：这些数字没有意义。**",
     "Texts come in eight streams of chunks of 64.": "文本经八个流送入，每块 64 条。",
 }
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.chinese import translated
 from benchmarks.shapes import QWEN3
-from benchmarks.suite import gpu
+from benchmarks.suite import gpu, table
 from benchmarks.suite.measure import steady
 from benchmarks.suite.workloads import BULK, LOG_NORMAL, uniform
 
@@ -134,3 +135,67 @@ def test_samples_of_a_gpu_that_are_not_whole_are_left_out():
     lines = "1980, 412.50, 61, 98\n[N/A], 1, 2, 3\n1500, 400.00, 60, 90\n19"
     assert gpu.summary(lines)["sm_mhz"] == {"median": 1740, "max": 1980}
     assert gpu.summary("") == {}
+
+
+def test_everything_that_a_table_says_has_chinese_words():
+    """Made up: one cell of each kind, on a GPU and beside Infinity."""
+    ms = {"p50": 1.0, "p99": 2.0}
+    workload = {"tokens": 50, "least": 0, "most": 0, "queries": False, "prompt": 0}
+    called = {"callers": 64, "texts_per_call": 1, "texts_per_second": 99.0, "ms": ms}
+    server = {"starved": 0.01, "batch_fill": 0.9}
+    rates = {"tokens_per_second": 1e5, "texts_per_second": 1e3, "server": server}
+    stream = {
+        "kind": "stream",
+        "served": rates,
+        "of_bare": 0.9,
+        "of_product": 0.4,
+        "over": {"st_arrival": 2.0, "st_best": 1.5},
+    }
+    questions = {"questions": 100, "first_ms": 3.0, "last_ms": 2.0}
+    started = {"cold_seconds": 60.0, "cold": questions, "warm_seconds": 9.0, "warm": questions}
+    computed = {**rates, "bare": {"computed_per_text": 9.5}}
+    cells = {
+        "a": {**stream, "workload": workload},
+        "b": {**stream, "workload": {**workload, "most": 512}},
+        "c": {**stream, "workload": {**workload, "queries": True, "prompt": 18}},
+        "idle": {"kind": "idle", **dict.fromkeys(("ms", "client_ms", "bare_ms", "nothing_ms"), ms)},
+        "callers": {
+            "kind": "callers",
+            **dict.fromkeys(("single", "batch"), called),
+            "infinity": {"version": "0.0.78", "single": called, "batch": called},
+        },
+        "beside": {
+            "kind": "beside",
+            "workload": workload,
+            "rate": 50,
+            "alone": {"bulk_tokens_per_second": 1e5},
+            "beside": {"ms": ms},
+            "bulk_kept": 0.9,
+        },
+        "reuse": {
+            "kind": "reuse",
+            "with": computed,
+            "without": computed,
+            "largest_difference": 1e-7,
+        },
+        "start": {"kind": "start", **started},
+    }
+    model = {
+        "title": "Qwen3-Embedding-0.6B shape, 2 of 28 layers, random weights",
+        "cells": cells,
+        "about": {"dtype": "bfloat16", "batch_tokens": 16384},
+        "products": {"4096": 7e14},
+    }
+    packages = ("python", "torch", "transformers", "sentence-transformers", "grpcio")
+    about = {
+        "date": "2026-11-22T12:00:00",
+        "gpu": {"name": "NVIDIA H200", "driver": "580.1"},
+        "machine": {"processor": "Xeon", "cores": 16, "used_by_others": 0.01},
+        "versions": dict.fromkeys(packages, "1.2"),
+        "commit": "0123456789ab",
+        "quick": False,
+    }
+    english = table.summary({"about": about, "models": {"0.6B": model}})
+    assert re.search("[一-鿿]", translated(english))
+    figure = re.compile(r"\d+(?:[.,]\d+)*")
+    assert sorted(figure.findall(translated(english))) == sorted(figure.findall(english))

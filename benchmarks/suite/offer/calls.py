@@ -88,17 +88,21 @@ class Calls:
 
     async def _answer(self, request: bytes) -> bytes:
         """Asks again as often and as late as the server says, as its clients do."""
-        while True:
-            try:
-                reply: bytes = await self._wire.embed(request)
-            except grpc.aio.AioRpcError as error:
-                trailer = dict(error.trailing_metadata())
-                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    raise
-                self._refused += 1
-                await asyncio.sleep(int(trailer.get("grpc-retry-pushback-ms", 100)) / 1000)
-            else:
-                return reply
+        while isinstance(reply := await self._once(request), float):
+            self._refused += 1
+            await asyncio.sleep(reply)
+        return reply
+
+    async def _once(self, request: bytes) -> bytes | float:
+        """The reply, or in how many seconds to ask again."""
+        try:
+            reply: bytes = await self._wire.embed(request)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            trailer = dict(error.trailing_metadata())
+            return int(trailer.get("grpc-retry-pushback-ms", 100)) / 1000
+        return reply
 
 
 def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
