@@ -3,7 +3,8 @@
 
 PYTHON = python3
 VENV = .venv/bin/python
-PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire -p benchmarks
+PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
+  -p llama_index.postprocessor.qwire -p benchmarks
 
 .PHONY: help demo set-up test test-all test-gpu test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
 

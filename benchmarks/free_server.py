@@ -88,7 +88,9 @@ async def serve() -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    server = Server(load_settings(["--model", "free", "--grpc-port", "0"]), load=load_free)
+    server = Server(
+        load_settings(["--model", "free", "--grpc-port", "0", "--http-port", "0"]), load=load_free
+    )
     await server.start()
     return await server.run(stopping)
 

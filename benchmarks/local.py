@@ -41,7 +41,9 @@ class PackedForward:
 
     def __init__(self, model: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        loaded = load_model(load_settings(["--model", model, "--device", "cpu"]))
+        loaded = load_model(
+            load_settings(["--model", model, "--device", "cpu", "--dtype", "float32"])
+        )
         self.served = loaded.served
         self.batch_tokens = loaded.served.limits.batch_tokens
         self._tokenizer = loaded.tokenizer

@@ -31,7 +31,8 @@ from qwire import Client
 
 # In this order: `shorter`, at its own server, lets the first one forget that questions came.
 _CLASS = {"alone": None, "fifo": "bulk", "fair": "interactive", "shorter": "interactive"}
-_COMMAND = ["qwire_server", "--model", "demo", "--grpc-port", "0"]
+_SERVER = ["qwire_server", "--model", "demo", "--dtype", "float32"]
+_COMMAND = [*_SERVER, "--grpc-port", "0", "--http-port", "off"]
 _WARM_SECONDS = 2.0
 
 

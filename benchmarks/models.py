@@ -44,7 +44,8 @@ def measure_shaped(sizes: Sizes, threads: int) -> dict[str, Any]:
 
 
 def _measure(model: str, count: int, sizes: Sizes, threads: int) -> dict[str, Any]:
-    flags = ["--model", model, "--grpc-port", "0", "--device", "cpu"]
+    flags = ["--model", model, "--grpc-port", "0", "--http-port", "off"]
+    flags += ["--device", "cpu", "--dtype", "float32"]
     with ServerProcess(["qwire_server", *flags]) as server:
         bare = PackedForward(model, threads)  # while the server starts
         peer = Peer(str(find(model).folder))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _ROOT = Path(__file__).resolve().parent.parent
-_READY = re.compile(r" ready: .* on grpc (\S+:\d+)")
+_READY = re.compile(r" ready: .* on grpc (\S+:\d+)(?: and http (\S+:\d+))?")
 _START_SECONDS = 120
 _STOP_SECONDS = 20
 _SAMPLE_SECONDS = 0.05
@@ -66,15 +66,26 @@ class ServerProcess:
         return self._popen.pid
 
     def target(self) -> str:
-        """Its address, as soon as it is ready.
+        """Its gRPC address, as soon as it is ready.
 
         Raises:
             RuntimeError: it is not, with its log.
         """
+        return self._addresses()[0]
+
+    def http_target(self) -> str:
+        """Its HTTP address, as soon as it is ready; empty if it has none.
+
+        Raises:
+            RuntimeError: it is not, with its log.
+        """
+        return self._addresses()[1] or ""
+
+    def _addresses(self) -> tuple[str, str | None]:
         deadline = time.monotonic() + self._start_seconds
         while time.monotonic() < deadline and self._popen.poll() is None:
             if ready := _READY.search(self._read()):
-                return ready[1]
+                return ready[1], ready[2]
             time.sleep(0.05)
         raise RuntimeError(f"the server did not start:\n{self._read()}")
 

@@ -1,155 +1,90 @@
-"""Models with the true shape of Qwen3-Embedding and random weights, perhaps cut to a few layers.
+"""Models with the true shape of Qwen3-Embedding-0.6B and Qwen3-Reranker-0.6B, weights random.
 
-Their speed is that of as many true layers. Their vectors mean nothing. Weights are drawn from
-normal(0, 0.02), never zeros, on which a GPU is faster than on anything real.
+Cut to a few layers: their speed is that of as many true ones. What they say means nothing; the
+embedding table is small.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from dataclasses import replace
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
-from benchmarks.shapes import QWEN3
 from benchmarks.sizes import SEED
 from benchmarks.tokenizer import END, QUERY_PROMPT, train
+from qwire_server.text.pairs import QWEN_PREFIX, QWEN_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from tokenizers import Tokenizer
 
-    from benchmarks.shapes import Shape
+_MARK = re.compile(r"<.*?>")
+_MARKS = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
+_HIDDEN = 1024
+_MAX_TOKENS = 32768
+_SHAPE: dict[str, Any] = {
+    "hidden_size": _HIDDEN,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 3072,
+    "max_position_embeddings": _MAX_TOKENS,
+    "rope_theta": 1_000_000,
+    "tie_word_embeddings": True,
+}
 
-_MOST_TOKENS = 32768
 
-
-def qwen3_shaped(
-    folder: Path,
-    layers: int,
-    shape: Shape = QWEN3["0.6B"],
-    *,
-    table: bool = False,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> Path:
-    """Write the model in the layout that `qwire serve` and sentence-transformers read.
-
-    Args:
-        folder: for its files; made if need be.
-        layers: of them.
-        shape: of everything else.
-        table: give the embedding table its true rows, of which texts use few: they take memory and
-            time to load, none in a forward. Otherwise it is as long as the tokenizer needs.
-        device: that draws the weights; a GPU takes seconds where a CPU takes a minute.
-        dtype: of the file.
-    """
+def qwen3_shaped(folder: Path, layers: int) -> Path:
+    """Write the model in the layout that `qwire serve` and sentence-transformers read."""
     tokenizer = train()
-    rows = shape.vocabulary if table else tokenizer.get_vocab_size()
-    cut = replace(shape, layers=layers, vocabulary=rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(SEED)
-    weights = {
-        name: _drawn(size, device, dtype)
-        for name, size in _parameters(cut)  # one after the other: the order decides the draw
-    }
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    _write_layout(folder, cut, tokenizer, dtype)
+    model = random_model(layers, tokenizer.get_vocab_size())
+    _save(model, tokenizer, folder, layout())
     return folder
 
 
-def kept(size: str, layers: int | None = None, device: str = "cpu") -> Path:
-    """The model of a size in bf16, under the temporary folder; drawn when first asked for.
+def qwen3_reranker_shaped(folder: Path, layers: int) -> Path:
+    """Write a reranker that `qwire serve --reranker` and sentence-transformers read."""
+    words = " ".join(_MARK.split(QWEN_PREFIX + QWEN_SUFFIX))
+    tokenizer = train(words, "yes", "no", marks=_MARKS, ends_texts=False)
+    files = {"tokenizer_config.json": layout()["tokenizer_config.json"]}
+    model = random_model(layers, tokenizer.get_vocab_size(), kind=Qwen3ForCausalLM)
+    _save(model, tokenizer, folder, files)
+    return folder
+
+
+def random_model(layers: int, entries: int, kind: Any = Qwen3Model, **options: Any) -> Any:
+    """The model alone, on the CPU in fp32: `entries` in its table, weights drawn from N(0, 0.02).
 
     Args:
-        size: "0.6B", "4B" or "8B".
-        layers: None for all of them.
-        device: that draws the weights.
+        layers: 28 are Qwen3-Embedding-0.6B.
+        entries: 151669 are.
+        kind: transformers' class.
+        options: of `Qwen3Config`.
     """
-    shape = QWEN3[size]
-    count = layers or shape.layers
-    folder = Path(tempfile.gettempdir()) / f"qwire-bench-qwen3-{size}-{count}-layers-bf16-{SEED}"
-    if not folder.exists():
-        partial = Path(tempfile.mkdtemp(dir=folder.parent))
-        try:
-            qwen3_shaped(partial, count, shape, table=True, device=device, dtype=torch.bfloat16)
-            partial.rename(folder)  # whole, or not at all
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-    return folder
+    config = Qwen3Config(vocab_size=entries, num_hidden_layers=layers, **_SHAPE, **options)
+    torch.manual_seed(SEED)
+    model = kind(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:  # the norms keep their ones
+                parameter.normal_(0, 0.02)
+    return model
 
 
-def _parameters(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and sizes as in Qwen3-Embedding's own files."""
-    hidden, of_heads, of_pairs = (
-        shape.hidden,
-        shape.heads * shape.head_dim,
-        shape.kv_heads * shape.head_dim,
-    )
-    yield "embed_tokens.weight", (shape.vocabulary, hidden)
-    for layer in range(shape.layers):
-        of_layer: dict[str, tuple[int, ...]] = {
-            "input_layernorm": (hidden,),
-            "self_attn.q_proj": (of_heads, hidden),
-            "self_attn.k_proj": (of_pairs, hidden),
-            "self_attn.v_proj": (of_pairs, hidden),
-            "self_attn.o_proj": (hidden, of_heads),
-            "self_attn.q_norm": (shape.head_dim,),
-            "self_attn.k_norm": (shape.head_dim,),
-            "post_attention_layernorm": (hidden,),
-            "mlp.gate_proj": (shape.intermediate, hidden),
-            "mlp.up_proj": (shape.intermediate, hidden),
-            "mlp.down_proj": (hidden, shape.intermediate),
-        }
-        for name, size in of_layer.items():
-            yield f"layers.{layer}.{name}.weight", size
-    yield "norm.weight", (hidden,)
-
-
-def _drawn(size: tuple[int, ...], device: str, dtype: torch.dtype) -> torch.Tensor:
-    """Random, but for the norms, which keep their ones."""
-    tensor = torch.empty(size, dtype=dtype, device=device)
-    return (tensor.fill_(1) if len(size) == 1 else tensor.normal_(0, 0.02)).cpu()
-
-
-def _write_layout(folder: Path, shape: Shape, tokenizer: Tokenizer, dtype: torch.dtype) -> None:
+def _save(model: Any, tokenizer: Tokenizer, folder: Path, files: dict[str, Any]) -> None:
+    model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    files = {"config.json": _config(shape, dtype), **_layout(shape.hidden)}
     for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _config(shape: Shape, dtype: torch.dtype) -> dict[str, Any]:
-    """As old and new transformers read it: `rope_theta` beside the rest."""
-    return {
-        "architectures": ["Qwen3Model"],
-        "model_type": "qwen3",
-        "hidden_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_dim,
-        "intermediate_size": shape.intermediate,
-        "hidden_act": "silu",
-        "max_position_embeddings": shape.positions,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 1_000_000,
-        "attention_bias": False,
-        "tie_word_embeddings": True,
-        "vocab_size": shape.vocabulary,
-        "torch_dtype": str(dtype).removeprefix("torch."),
-    }
-
-
-def _layout(hidden: int) -> dict[str, Any]:
+def layout(hidden: int = _HIDDEN) -> dict[str, Any]:
+    """The files beside the weights, in the layout of sentence-transformers."""
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     return {
         "modules.json": [
@@ -172,6 +107,6 @@ def _layout(hidden: int) -> dict[str, Any]:
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": END,
             "pad_token": END,
-            "model_max_length": _MOST_TOKENS,
+            "model_max_length": _MAX_TOKENS,
         },
     }

@@ -48,6 +48,12 @@ def log_normal(count: int) -> list[str]:
     return [_sentence(words, int(length)) for length in lengths]
 
 
+def of_words(count: int, words: int) -> list[str]:
+    """Texts of so many words each."""
+    rng = np.random.default_rng([SEED, 3])
+    return [_sentence(rng, words) for _ in range(count)]
+
+
 def of_sixteen_tokens(count: int) -> list[str]:
     """Fifteen words, and the token that ends each text."""
     rng = np.random.default_rng([SEED, 2])

@@ -30,8 +30,14 @@ _PATTERN = (
 _MOST_ENTRIES = 4096  # more than the words need: each becomes one token, with a space and without
 
 
-def train() -> Tokenizer:
-    """Byte-level BPE behind the Qwen3 pattern, with `<|endoftext|>` after each text."""
+def train(*more: str, marks: tuple[str, ...] = (), ends_texts: bool = True) -> Tokenizer:
+    """Byte-level BPE behind the Qwen3 pattern.
+
+    Args:
+        more: texts whose words are to be tokens too.
+        marks: special tokens besides `<|endoftext|>`.
+        ends_texts: put `<|endoftext|>` after each text, as the embedding models' does.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -46,8 +52,12 @@ def train() -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*WORDS, *(f" {word}" for word in WORDS), QUERY_PROMPT], trainer)
-    tokenizer.add_special_tokens([END])
+    words = [*WORDS, *(f" {word}" for word in WORDS)]
+    tokenizer.train_from_iterator([*words, QUERY_PROMPT, *more], trainer)
+    tokenizer.add_special_tokens([END, *marks])
+    if not ends_texts:
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+        return tokenizer
     end = [(END, tokenizer.token_to_id(END))]
     template = processors.TemplateProcessing(single=f"$A {END}", special_tokens=end)
     tokenizer.post_processor = processors.Sequence(

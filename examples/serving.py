@@ -59,8 +59,8 @@ def serving(model: str, watch: Callable[[str], None]) -> Iterator[Running]:
 
 
 def _start(model: str) -> subprocess.Popen[str]:
-    # Whatever QWIRE_* variables say: a free port on loopback, and the line that announces it.
-    flags = ["--host", "127.0.0.1", "--grpc-port", "0", "--log-level", "info"]
+    # Whatever QWIRE_* variables say: free ports on loopback, and the line that announces them.
+    flags = ["--host", "127.0.0.1", "--grpc-port", "0", "--http-port", "0", "--log-level", "info"]
     flags += ["--log-format", "text", "--drain-seconds", "10"]
     return subprocess.Popen(  # noqa: S603  our own server
         [sys.executable, "-m", "qwire_server", "--model", model, *flags],

@@ -17,7 +17,11 @@ from typing import IO, Iterator, NamedTuple  # noqa: UP035  # no collections.abc
 
 from interpreters import ANY, OLDEST, NoPythonError, candidates, find_python, probe, python_of
 
-ADAPTERS = ["-e", "integrations/langchain-qwire", "-e", "integrations/llama-index-embeddings-qwire"]
+ADAPTERS = [
+    *("-e", "integrations/langchain-qwire"),
+    *("-e", "integrations/llama-index-embeddings-qwire"),
+    *("-e", "integrations/llama-index-postprocessor-qwire"),
+]
 SETS = {
     # `langchain` beside the adapters: its init_chat_model is what `--llm` names a model to.
     "demo": ["-e", ".[server,demo,progress]", *ADAPTERS, "langchain"],

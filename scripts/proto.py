@@ -15,8 +15,9 @@ from interpreters import NoPythonError, candidates, python_of
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv-proto"
-STUBS = ROOT / "integrations"
-PACKAGES = ["qwire/v1"]  # folders of proto/, and of integrations/
+# Folders of proto/, and where their stubs live: with our clients, or with the server, where they
+# serve clients that are not ours.
+PACKAGES = {"qwire/v1": "integrations/qwire/v1", "tei/v1": "server/qwire_server/pb/tei/v1"}
 
 TOOLS = "1.62.3"
 NEWEST = (3, 12)  # it has no wheel for a newer Python, and its source does not build there
@@ -25,7 +26,7 @@ REQUIREMENTS = [f"grpcio-tools=={TOOLS}", "setuptools<81"]  # it imports pkg_res
 
 def main() -> None:
     """Regenerate or compare, as the command line says."""
-    parser = argparse.ArgumentParser(description="Regenerate the stubs in integrations/.")
+    parser = argparse.ArgumentParser(description="Regenerate the checked-in stubs.")
     parser.add_argument("--check", action="store_true", help="write nothing; 1 when they differ")
     check = parser.parse_args().check
     try:
@@ -56,23 +57,28 @@ def make_tools() -> None:
 
 
 def generate(folder: Path) -> None:
-    """Run protoc; the stubs land below the folder as they do below integrations/."""
-    outputs = [f"--{kind}_out={folder}" for kind in ("python", "pyi", "grpc_python")]
-    protos = [path for package in PACKAGES for path in sorted((ROOT / "proto" / package).glob("*"))]
-    command = [str(python_of(VENV)), "-m", "grpc_tools.protoc", "-I", str(ROOT / "proto")]
-    if subprocess.run([*command, *outputs, *map(str, protos)], check=False).returncode:
-        sys.exit("proto: protoc refused the contract for the reason above.")
+    """Run protoc; the stubs land below the folder as they do below the root."""
+    for package, home in PACKAGES.items():
+        root, _, inner = home.partition("/")
+        imported = inner.removesuffix(package)  # what an import of the stubs begins with
+        (folder / root).mkdir(exist_ok=True)
+        outputs = [f"--{kind}_out={folder / root}" for kind in ("python", "pyi", "grpc_python")]
+        names = sorted(path.name for path in (ROOT / "proto" / package).glob("*.proto"))
+        command = [str(python_of(VENV)), "-m", "grpc_tools.protoc", f"-I{imported}={ROOT}/proto"]
+        protos = [f"{imported}{package}/{name}" for name in names]
+        if subprocess.run([*command, *outputs, *protos], check=False).returncode:
+            sys.exit("proto: protoc refused the contract for the reason above.")
 
 
 def stale_stubs(folder: Path) -> "list[Path]":
     """The stubs that are missing, differ, or belong to no proto any more."""
     names = {
         path.relative_to(base)
-        for base in (folder, STUBS)
-        for package in PACKAGES
-        for path in (base / package).glob("*_pb2*.py*")
+        for base in (folder, ROOT)
+        for home in PACKAGES.values()
+        for path in (base / home).glob("*_pb2*.py*")
     }
-    return sorted(name for name in names if content(folder / name) != content(STUBS / name))
+    return sorted(name for name in names if content(folder / name) != content(ROOT / name))
 
 
 def content(path: Path) -> bytes:
@@ -83,9 +89,9 @@ def content(path: Path) -> bytes:
 def replace(name: Path, folder: Path) -> None:
     """Put the new stub in place of the old one, or remove one that nothing generates."""
     if (folder / name).exists():
-        (STUBS / name).write_bytes((folder / name).read_bytes())
+        (ROOT / name).write_bytes((folder / name).read_bytes())
     else:
-        (STUBS / name).unlink()
+        (ROOT / name).unlink()
 
 
 if __name__ == "__main__":

@@ -22,10 +22,15 @@ _START_SECONDS = 90
 _BUILD_AND_SERVE = """
 import pathlib, runpy, sys
 from support.models import tiny_qwen3
-tiny_qwen3(pathlib.Path(sys.argv[2]))
+from support.rerankers import tiny_reranker
+folder = pathlib.Path(sys.argv[2])
+tiny_qwen3(folder)
+sys.argv += ["--reranker", str(tiny_reranker(folder.with_name("tiny-reranker")))]
 runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
 """
 _SERVERS = {"demo_server", "qwen_server"}
+# Servers of tests open no HTTP port unless asked to: they would all want the default one.
+os.environ["QWIRE_HTTP_PORT"] = "off"
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +42,10 @@ def demo_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def qwen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server with a small random Qwen3: its template, 64 values, 512 tokens."""
+    """Address of a server with a small random Qwen3: its template, 64 values, 512 tokens.
+
+    And a small random Qwen3-Reranker.
+    """
     folder = tmp_path_factory.mktemp("served") / "tiny-qwen3"
     with _server_process(str(folder), ["-c", _BUILD_AND_SERVE]) as target:
         yield target
@@ -54,7 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @contextmanager
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[str]:
     """Start `qwire serve`, yield its gRPC address, stop it with SIGTERM, insist on status 0."""
-    command = [sys.executable, *program, "--model", model, "--grpc-port", "0"]
+    fixed = ["--grpc-port", "0", "--http-port", "off", "--dtype", "float32"]
+    command = [sys.executable, *program, "--model", model, *fixed]
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
     paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]
     env["PYTHONPATH"] = os.pathsep.join(paths)

@@ -126,7 +126,9 @@ def _folder(asked: Asked) -> Iterator[Path]:
     if asked.model == DEMO:
         yield find(DEMO).folder
         return
-    from benchmarks.shaped import kept, qwen3_shaped  # noqa: PLC0415  imports torch
+    # Both import torch, which this process needs for nothing else.
+    from benchmarks.shaped import qwen3_shaped  # noqa: PLC0415
+    from benchmarks.suite.weights import kept  # noqa: PLC0415
 
     if asked.small:
         with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,7 @@ from qwire.errors import (
     InvalidTextError,
     ModelFailedError,
     ModelNotFoundError,
+    NotServedError,
     OverloadedError,
     PermissionDeniedError,
     QuotaExceededError,
@@ -33,7 +34,8 @@ from qwire.errors import (
     TextTooLongError,
     UnauthenticatedError,
 )
-from qwire.info import Description, Dimensions, Limits, Prompts
+from qwire.info import Description, Dimensions, Limits, Prompts, RerankerInfo
+from qwire.ranking import RankedDocument, Ranking
 from qwire.results import Embeddings, StreamItem, TokenCounts
 from qwire.stats import ClassLoad, ClientLoad, Stats
 
@@ -55,12 +57,16 @@ __all__ = [
     "Limits",
     "ModelFailedError",
     "ModelNotFoundError",
+    "NotServedError",
     "OverloadedError",
     "PermissionDeniedError",
     "Prompts",
     "QuotaExceededError",
     "QwireError",
+    "RankedDocument",
+    "Ranking",
     "RequestTooLargeError",
+    "RerankerInfo",
     "ServerError",
     "Stats",
     "StreamItem",

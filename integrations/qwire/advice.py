@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qwire.ranking import Ranking
     from qwire.results import Embeddings
 
 # A tenth of unknown tokens is a text with odd names in it; a fifth is another language.
@@ -23,14 +24,14 @@ class QwireWarning(UserWarning):
 
 
 class TextsCutWarning(QwireWarning):
-    """Texts had more tokens than the model takes: their vectors stand for a part of them."""
+    """Texts had more tokens than the model takes: vectors or scores stand for a part of them."""
 
 
 class UnknownTokensWarning(QwireWarning):
     """The model cannot read the texts: they are in a language it was not made for."""
 
 
-def cut_warning(result: Embeddings) -> TextsCutWarning | None:
+def cut_warning(result: Embeddings | Ranking) -> TextsCutWarning | None:
     """A warning with the counts, if the model did not read all of each text."""
     cut = result.truncated
     if not cut.any():
@@ -57,7 +58,7 @@ def unknown_warning(result: Embeddings) -> UnknownTokensWarning | None:
 def translate(parameters: Mapping[str, Any], *, batch_size: str, document: str) -> dict[str, Any]:
     """Parameters of an adapter from what was given to its constructor.
 
-    `max_retries` becomes `max_attempts`, which counts the first try too.
+    `max_retries` becomes `max_attempts`.
 
     Args:
         parameters: given.
@@ -70,6 +71,11 @@ def translate(parameters: Mapping[str, Any], *, batch_size: str, document: str) 
     foreign = [f"{name}: {_REPLACED_BY[name]}" for name in parameters if name in _REPLACED_BY]
     if foreign:
         raise ValueError("; ".join(foreign).format(batch_size=batch_size, document=document))
+    return count_attempts(parameters)
+
+
+def count_attempts(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Other classes' `max_retries` as `max_attempts`, which counts the first try too."""
     own = dict(parameters)
     if isinstance(own.get("max_retries"), int) and "max_attempts" not in own:
         own["max_attempts"] = own.pop("max_retries") + 1

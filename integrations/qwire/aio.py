@@ -15,6 +15,7 @@ from qwire.channels import (
     DESCRIBE,
     EMBED,
     HEALTH,
+    RERANK,
     SERVING,
     STATS,
     Link,
@@ -27,9 +28,10 @@ from qwire.errors import ClosedError, QwireError
 from qwire.forks import call_before_fork
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
-from qwire.options import check_count, check_timeout, embed_options
+from qwire.options import check_count, check_timeout, embed_options, rerank_options
 from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
+from qwire.ranking import RerankJob
 from qwire.split import as_query
 from qwire.state import State
 from qwire.stats import read_stats
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from qwire.info import Description
+    from qwire.ranking import Ranking
     from qwire.results import Embeddings, StreamItem, TokenCounts
     from qwire.stats import Stats
 
@@ -247,6 +250,46 @@ class AsyncClient:
         )
         return drive(self._state, self._link, flow, texts)
 
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_n: int | None = None,
+        raw_scores: bool = False,
+        return_documents: bool = False,
+        truncate: str = "end",
+        model: str | None = None,
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
+    ) -> Ranking:
+        """Put documents in the order in which they answer a query; see `Client.rerank`."""
+        options = rerank_options(
+            model=model,
+            expected_fingerprint=expected_fingerprint,
+            instruction=instruction,
+            truncate=truncate,
+            raw_scores=raw_scores,
+            request_class=request_class,
+        )
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
+        job = RerankJob(
+            query,
+            documents,
+            options,
+            top_n=top_n,
+            batch_size=batch_size or self._state.config.batch_size,
+        )
+        with Progress(progress, show_progress, len(job.texts.texts)) as bar:
+            await self._run(RERANK, job, timeout, bar)
+        return job.result(return_documents=return_documents)
+
     async def count_tokens(
         self,
         texts: Sequence[str],
@@ -342,7 +385,11 @@ class AsyncClient:
                 self._links.pop((pid, loop), None)
 
     async def _run(
-        self, method: Method, job: EmbedJob | CountJob, timeout: float | None, bar: Progress | None
+        self,
+        method: Method,
+        job: EmbedJob | CountJob | RerankJob,
+        timeout: float | None,
+        bar: Progress | None,
     ) -> None:
         """Send a job's requests and collect their replies."""
         state = self._state

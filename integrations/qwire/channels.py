@@ -13,6 +13,7 @@ import grpc
 from qwire._version import __version__
 from qwire.split import RECEIVE_BYTES, SEND_BYTES
 from qwire.v1 import embedding_pb2 as pb
+from qwire.v1 import rerank_pb2 as rank_pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,6 +43,11 @@ COUNT_TOKENS = Method(
     "/qwire.v1.Embedding/CountTokens",
     pb.CountTokensRequest.SerializeToString,
     pb.CountTokensResponse.FromString,
+)
+RERANK = Method(
+    "/qwire.v1.Reranking/Rerank",
+    rank_pb.RerankRequest.SerializeToString,
+    rank_pb.RerankResponse.FromString,
 )
 DESCRIBE = Method(
     "/qwire.v1.Embedding/Describe",

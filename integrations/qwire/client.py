@@ -13,6 +13,7 @@ from qwire.channels import (
     DESCRIBE,
     EMBED,
     HEALTH,
+    RERANK,
     SERVING,
     STATS,
     Link,
@@ -24,9 +25,10 @@ from qwire.config import Config, configure
 from qwire.errors import ClosedError, QwireError
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
-from qwire.options import check_count, check_timeout, embed_options
+from qwire.options import check_count, check_timeout, embed_options, rerank_options
 from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
+from qwire.ranking import RerankJob
 from qwire.split import as_query
 from qwire.state import State
 from qwire.stats import read_stats
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from qwire.info import Description
+    from qwire.ranking import Ranking
     from qwire.results import Embeddings, StreamItem, TokenCounts
     from qwire.stats import Stats
 
@@ -314,6 +317,70 @@ class Client:
         )
         return drive(self._state, self._link, flow, texts)
 
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        top_n: int | None = None,
+        raw_scores: bool = False,
+        return_documents: bool = False,
+        truncate: str = "end",
+        model: str | None = None,
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
+    ) -> Ranking:
+        """Put documents in the order in which they answer a query, all or nothing.
+
+        A long list is cut into requests, several of which are in flight at once.
+
+        Args:
+            query: what is asked for.
+            documents: any number.
+            instruction: what makes a document the right one. Default: the reranker's own.
+            top_n: results for the best so many. Default: for all.
+            raw_scores: log-odds instead of probabilities.
+            return_documents: put each document's text into its result.
+            truncate: "end" or "start" of a document that is too long is cut; "none" refuses it.
+            model: the reranker that must be served there; None takes whichever is.
+            expected_fingerprint: refuse another reranker's scores.
+            request_class: "interactive" or "bulk". Default: bulk if the list is cut.
+            batch_size: most documents a request, for this call.
+            timeout: seconds, for this call; see `Client`.
+            progress: called with documents done and their total after each reply.
+            show_progress: draw a bar.
+
+        Raises:
+            NotServedError: the server has no reranker.
+            InvalidTextError, TextTooLongError, TextTooLargeError: a document is bad, `.index`.
+            QwireError: see `qwire.errors` for the rest.
+        """
+        options = rerank_options(
+            model=model,
+            expected_fingerprint=expected_fingerprint,
+            instruction=instruction,
+            truncate=truncate,
+            raw_scores=raw_scores,
+            request_class=request_class,
+        )
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
+        job = RerankJob(
+            query,
+            documents,
+            options,
+            top_n=top_n,
+            batch_size=batch_size or self._state.config.batch_size,
+        )
+        with Progress(progress, show_progress, len(job.texts.texts)) as bar:
+            self._run(RERANK, job, timeout, bar)
+        return job.result(return_documents=return_documents)
+
     def count_tokens(
         self,
         texts: Sequence[str],
@@ -409,7 +476,11 @@ class Client:
         return link
 
     def _run(
-        self, method: Method, job: EmbedJob | CountJob, timeout: float | None, bar: Progress | None
+        self,
+        method: Method,
+        job: EmbedJob | CountJob | RerankJob,
+        timeout: float | None,
+        bar: Progress | None,
     ) -> None:
         """Send a job's requests and collect their replies."""
         state = self._state

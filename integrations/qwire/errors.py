@@ -11,6 +11,7 @@ QwireError
 │   ├── RequestTooLargeError
 │   └── InvalidDimensionsError
 ├── ModelNotFoundError        another model is served there
+├── NotServedError            no model of that kind runs there, such as a reranker
 ├── FingerprintMismatchError  other vectors than expected: do not mix them in one index
 ├── OverloadedError           try again after `retry_after` seconds
 │   └── QuotaExceededError    this client has used its share
@@ -130,6 +131,12 @@ class ModelNotFoundError(QwireError):
     """The server runs another model than the one asked for."""
 
     default_code = "MODEL_NOT_FOUND"
+
+
+class NotServedError(QwireError):
+    """The server runs no model of that kind: no reranker, or nothing but a reranker."""
+
+    default_code = "NOT_SERVED"
 
 
 class FingerprintMismatchError(QwireError):

@@ -26,6 +26,7 @@ _BY_CODE: dict[str, type[errors.QwireError]] = {
     "REQUEST_TOO_LARGE": errors.RequestTooLargeError,
     "MODEL_NOT_FOUND": errors.ModelNotFoundError,
     "FINGERPRINT_MISMATCH": errors.FingerprintMismatchError,
+    "NOT_SERVED": errors.NotServedError,
     "OVERLOADED": errors.OverloadedError,
     "QUOTA_EXCEEDED": errors.QuotaExceededError,
     "DEADLINE_EXCEEDED": errors.DeadlineExceededError,

@@ -39,10 +39,28 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class RerankerInfo:
+    """The reranker of a server.
+
+    `max_tokens` are of query and document together, prompt included; `instruction` is the model's
+    own, empty where it takes none; `fingerprint` changes whenever the scores may.
+    """
+
+    model: str
+    revision: str
+    fingerprint: str
+    max_tokens: int
+    instruction: str
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
 class Description:
     """Model, prompts, limits and the `fingerprint` that changes whenever the vectors may.
 
-    `languages` are BCP 47 tags, "mul" for many; `pooling` is last, mean or cls.
+    `languages` are BCP 47 tags, "mul" for many; `pooling` is last, mean or cls. `model` is empty
+    where nothing but a reranker is served; `reranker` is None where there is none.
     """
 
     model: str
@@ -57,6 +75,7 @@ class Description:
     device: str
     dtype: str
     limits: Limits
+    reranker: RerankerInfo | None = None
 
 
 def read_description(reply: pb.DescribeResponse) -> Description:
@@ -81,4 +100,17 @@ def read_description(reply: pb.DescribeResponse) -> Description:
             tokens_per_request=reply.limits.tokens_per_request,
             tokens_per_stream=reply.limits.tokens_per_stream,
         ),
+        reranker=_reranker(reply.reranker) if reply.HasField("reranker") else None,
+    )
+
+
+def _reranker(info: pb.RerankerInfo) -> RerankerInfo:
+    return RerankerInfo(
+        model=info.model,
+        revision=info.revision,
+        fingerprint=info.fingerprint,
+        max_tokens=info.max_tokens,
+        instruction=info.instruction,
+        device=info.device,
+        dtype=info.dtype,
     )

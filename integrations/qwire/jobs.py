@@ -33,7 +33,7 @@ class Request(NamedTuple):
     run: range
 
 
-class _Texts:
+class Texts:
     """The caller's list, checked, and where it is cut."""
 
     def __init__(self, texts: Sequence[str], batch_size: int | None) -> None:
@@ -51,6 +51,7 @@ class _Texts:
         self.runs = list(split(self._sizes, *request_limits(self._batch_size, description)))
 
     def of(self, run: range) -> Sequence[str]:
+        """The texts of one request."""
         return self.texts[run.start : run.stop]
 
 
@@ -60,7 +61,7 @@ class EmbedJob:
     def __init__(
         self, texts: Sequence[str], options: pb.EmbedOptions, batch_size: int | None
     ) -> None:
-        self.texts = _Texts(texts, batch_size)
+        self.texts = Texts(texts, batch_size)
         self._options = options
         self._parts: _Merged | None = None
         self._fingerprint = options.expected_fingerprint
@@ -118,7 +119,7 @@ class CountJob:
     """A `count_tokens` call."""
 
     def __init__(self, texts: Sequence[str], options: pb.EmbedOptions) -> None:
-        self.texts = _Texts(texts, None)
+        self.texts = Texts(texts, None)
         self._options = options
         self._usage = np.zeros((2, len(self.texts.texts)), np.int64)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from qwire.errors import InvalidDimensionsError, InvalidRequestError
 from qwire.v1 import embedding_pb2 as pb
+from qwire.v1 import rerank_pb2 as rank_pb
 
 _Value = TypeVar("_Value", bound=int)
 
@@ -58,13 +59,41 @@ def embed_options(
         encoding=_choose("encoding", encoding, _ENCODINGS),
     )
     if model is not None:
-        options.model = _string("model", model)
+        options.model = check_string("model", model)
     if expected_fingerprint is not None:
-        options.expected_fingerprint = _string("expected_fingerprint", expected_fingerprint)
+        options.expected_fingerprint = check_string("expected_fingerprint", expected_fingerprint)
     if instruction is not None:
-        options.instruction = _string("instruction", instruction)
+        options.instruction = check_string("instruction", instruction)
     if dimensions is not None:
         options.dimensions = _positive("dimensions", dimensions, InvalidDimensionsError)
+    if request_class is not None:
+        options.request_class = _choose("request_class", request_class, _REQUEST_CLASSES)
+    return options
+
+
+def rerank_options(
+    *,
+    model: str | None = None,
+    expected_fingerprint: str | None = None,
+    instruction: str | None = None,
+    truncate: str = "end",
+    raw_scores: bool = False,
+    request_class: str | None = None,
+) -> rank_pb.RerankOptions:
+    """The same for reranking.
+
+    Raises:
+        InvalidRequestError: a word that is not one of its choices, or not a string.
+    """
+    options = rank_pb.RerankOptions(
+        truncate=_choose("truncate", truncate, _TRUNCATES), raw_scores=bool(raw_scores)
+    )
+    if model is not None:
+        options.model = check_string("model", model)
+    if expected_fingerprint is not None:
+        options.expected_fingerprint = check_string("expected_fingerprint", expected_fingerprint)
+    if instruction is not None:
+        options.instruction = check_string("instruction", instruction)
     if request_class is not None:
         options.request_class = _choose("request_class", request_class, _REQUEST_CLASSES)
     return options
@@ -98,7 +127,12 @@ def _choose(name: str, word: str, choices: dict[str, _Value]) -> _Value:
     return value
 
 
-def _string(name: str, value: str) -> str:
+def check_string(name: str, value: str) -> str:
+    """Text that can be sent.
+
+    Raises:
+        InvalidRequestError: not a string, or a lone surrogate.
+    """
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}")
     try:

@@ -11,6 +11,7 @@
         |   +-- RequestTooLarge    more tokens than one request may have
         +-- ModelNotFound          NOT_FOUND, 404
         +-- FingerprintMismatch    FAILED_PRECONDITION, 412
+        +-- NotServed              FAILED_PRECONDITION, 412
         +-- Overloaded             RESOURCE_EXHAUSTED, 429
         +-- QuotaExceeded          RESOURCE_EXHAUSTED, 429
         +-- DeadlineExceeded       DEADLINE_EXCEEDED, 504
@@ -84,9 +85,16 @@ class TextTooLarge(InvalidRequest):
 
 
 class TextTooLong(InvalidRequest):
-    """A text with more tokens than the model takes, and truncation was off."""
+    """A text with more tokens than the model takes, and truncation was off.
+
+    Attributes:
+        tokens: of the text.
+        max_tokens: that the model takes.
+    """
 
     code = "TEXT_TOO_LONG"
+    tokens: int = 0
+    max_tokens: int = 0
 
 
 class RequestTooLarge(InvalidRequest):
@@ -107,6 +115,14 @@ class FingerprintMismatch(RequestError):
     """The vectors would differ from those that the caller has."""
 
     code = "FINGERPRINT_MISMATCH"
+    grpc_code = "FAILED_PRECONDITION"
+    http_code = 412
+
+
+class NotServed(RequestError):
+    """This server runs no model of the kind that was asked for."""
+
+    code = "NOT_SERVED"
     grpc_code = "FAILED_PRECONDITION"
     http_code = 412
 

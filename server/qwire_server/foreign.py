@@ -18,7 +18,7 @@ OURS: dict[str, str] = {
     "model-name": "--model",
     "model-name-or-path": "--model",
     "hf-repo": "--model",
-    "port": "--grpc-port",
+    "port": "--http-port",
     "hostname": "--host",
     "pooling-method": "--pooling",
     "override-pooler-config": "--pooling",
@@ -38,7 +38,7 @@ OURS: dict[str, str] = {
     "max-running-requests": "--queue-seconds",
     "max-queued-requests": "--queue-seconds",
     "max-client-batch-size": "--max-texts",
-    "payload-limit": "--max-text-bytes",
+    "payload-limit": "--http-body-bytes",
     "tokenization-workers": "--tokenizer-threads",
     "tokenizer-worker-num": "--tokenizer-threads",
     "device-id": "--device",
@@ -47,6 +47,10 @@ OURS: dict[str, str] = {
     "mem-fraction-static": "--memory-limit",
     "json-output": "--log-format",
     "uvicorn-log-level": "--log-level",
+    "served-model-name": "--model-alias",
+    "cors-allow-origin": "--http-cors-origins",
+    "allowed-origins": "--http-cors-origins",
+    "permissive-cors": "--http-cors-origins",
 }
 """Their flag, ours."""
 
@@ -58,6 +62,7 @@ _NO_CODE = "no code of a model's repository is ever run"
 _PER_REQUEST = "each request says it"
 _NO_CACHE = "an embedding needs no such cache"
 _NOT_YET = "this server has no such thing yet"
+_METRICS = "metrics are on the HTTP port, at /metrics"
 _HUB_CACHE = "set HF_HOME in the environment"
 
 LEAVE_OUT: dict[str, str] = {
@@ -84,11 +89,9 @@ LEAVE_OUT: dict[str, str] = {
     "tokenizer-path": _OWN_FOLDER,
     "hf-overrides": _OWN_FOLDER,
     "json-model-override-args": _OWN_FOLDER,
-    "served-model-name": _OWN_FOLDER,
     "engine": _NOT_NEEDED,
     "attention-backend": _NOT_NEEDED,
     "enforce-eager": _NOT_NEEDED,
-    "compile": _NOT_NEEDED,
     "bettertransformer": _NOT_NEEDED,
     "lengths-sorted": _NOT_NEEDED,
     "model-warmup": _NOT_NEEDED,
@@ -98,7 +101,8 @@ LEAVE_OUT: dict[str, str] = {
     "kv-cache-dtype": _NO_CACHE,
     "swap-space": _NO_CACHE,
     "quantization": _NOT_YET,
-    "prometheus-port": _NOT_YET,
+    "prometheus-port": _METRICS,
+    "enable-metrics": _METRICS,
     "otlp-endpoint": _NOT_YET,
     "api-key": _NOT_YET,
     "uds-path": _NOT_YET,
@@ -110,11 +114,10 @@ LEAVE_OUT: dict[str, str] = {
 """Their flag, why it is not needed or not there."""
 
 _NOTES = {
-    "--grpc-port": "gRPC",
+    "--http-port": "HTTP, gRPC has --grpc-port",
     "--batch-tokens": "tokens, not texts",
     "--queue-seconds": "device time, not requests",
     "--memory-limit": "bytes, such as 8GiB, not a share",
-    "--max-text-bytes": "bytes of one text",
     "--pooling": "last, mean or cls",
     "--log-format": "json",
     "--device": "cuda:N",

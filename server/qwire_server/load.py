@@ -13,6 +13,7 @@ from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
+from qwire_server.settings import words
 from qwire_server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from qwire_server.checkpoint.progress import Progress
     from qwire_server.engine.runner import Runner
     from qwire_server.settings import Settings
+    from qwire_server.text.encoder import Encoder
 
 _LOG = logging.getLogger("qwire.server")
 _BATCH_TOKENS = {"cuda": 16384, "cpu": 2048}  # where the device is full and a batch still short
@@ -39,14 +41,16 @@ class LoadedModel:
     Attributes:
         load_seconds: from the first file read to the warm model; a download before it not counted.
         memory: what it takes up now, in words.
+        weight_bytes: of its weights on the device.
     """
 
     served: Served
-    tokenizer: Tokenizer
+    tokenizer: Encoder
     runner: Runner
     cost: CostModel = field(default_factory=CostModel)
     load_seconds: float = 0.0
     memory: str = "memory not measured"
+    weight_bytes: int = 0
 
 
 def load_model(settings: Settings, progress: Progress | None = None) -> LoadedModel:
@@ -73,20 +77,29 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.forward import make_forward  # noqa: PLC0415
     from qwire_server.model.pooling import pool  # noqa: PLC0415
     from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
 
     device = devices.choose_device(settings.device)
     dtype = devices.choose_dtype(settings.dtype, device)
-    limits = _limits(settings, device, max_tokens)
+    limits = limits_of(settings, device, max_tokens)
     dtype_name = str(dtype).removeprefix("torch.")
     needed = weight_bytes(found.folder, dtype.itemsize)
     devices.check_memory(device, dtype_name, needed, settings.memory_limit)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model = weights.load(found.folder, shape, device, dtype)
     head = partial(pool, pooling=shape.pooling)
+    forward = make_forward(
+        model,
+        head,
+        compiled=settings.compile,
+        # Which batches take a graph is measured at each start, so bits could change with it.
+        graphs="off" if settings.deterministic else settings.cuda_graphs,
+        batch_tokens=limits.batch_tokens,
+    )
     causal = shape.model_type == "qwen3" and shape.pooling == "last"
-    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0)
+    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0, forward)
     runner.warm_up(limits.batch_tokens)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
@@ -104,10 +117,11 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         device=devices.describe_device(device),
         dtype=dtype_name,
         limits=limits,
+        aliases=words(settings.model_alias),
     )
     seconds = time.monotonic() - began
     memory = devices.describe_memory(device, needed)
-    return LoadedModel(served, tokenizer, runner, cost, seconds, memory)
+    return LoadedModel(served, tokenizer, runner, cost, seconds, memory, needed)
 
 
 def _max_tokens(settings: Settings, shape: Layout) -> int:
@@ -125,7 +139,12 @@ def prefix_bytes(settings: Settings, device: torch.device) -> int:
     return _PREFIX_BYTES[device.type] if chosen is None else chosen
 
 
-def _limits(settings: Settings, device: torch.device, max_tokens: int) -> Limits:
+def limits_of(settings: Settings, device: torch.device, max_tokens: int) -> Limits:
+    """The limits of a server with a model that takes texts of so many tokens.
+
+    Raises:
+        StartError: one text may have more tokens than one request.
+    """
     batch = settings.batch_tokens or _BATCH_TOKENS[device.type]
     request = settings.request_tokens or max(_REQUEST_BATCHES * batch, max_tokens)
     if request < max_tokens:

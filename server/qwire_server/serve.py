@@ -17,6 +17,8 @@ from qwire._version import __version__
 from qwire_server.api.dispatch import Dispatcher
 from qwire_server.api.embedder import Embedder
 from qwire_server.api.gate import Gate
+from qwire_server.api.metrics import MetricsObserver
+from qwire_server.api.reranker import Reranker
 from qwire_server.api.room import Room
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.listener import listen
@@ -30,33 +32,40 @@ from qwire_server.engine.queue.backlog import BatchLimits
 from qwire_server.engine.queue.quota import Quota, Quotas
 from qwire_server.engine.runner import Model
 from qwire_server.load import load_model
+from qwire_server.load_all import load_all
+from qwire_server.load_reranker import load_reranker
 from qwire_server.text.pool import Pool
+from qwire_server.web import open_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
 
+    from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.rpc.guard import Context
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
+    from qwire_server.load_reranker import LoadedReranker
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
 
 
 class Server:
-    """One process: a gRPC port, one model, one engine.
+    """One process: its ports, an embedding model, a reranker or both, one engine.
 
     Args:
         settings: of this server.
         observer: told of each batch and request; a log by default.
-        load: where the model comes from; from where the settings say by default.
+        load: where the embedding model comes from; from where the settings say by default.
         alive_seconds: how often a quiet stream with work in flight is told ALIVE.
         identify: who calls; see `api.rpc.guard.Guard`.
+        load_ranker: where the reranker comes from, as `load`; told the bytes of weights before it.
 
     Attributes:
         port: that gRPC listens on, known after `start`.
+        http_port: that HTTP listens on, known after `start`; 0 if there is none.
     """
 
     def __init__(
@@ -66,14 +75,20 @@ class Server:
         load: Callable[[Settings], LoadedModel] | None = None,
         alive_seconds: float = ALIVE_SECONDS,
         identify: Callable[[Context], str] | None = None,
+        *,
+        load_ranker: Callable[[Settings, int], LoadedReranker] | None = None,
     ) -> None:
-        self.port = 0
+        self.port = self.http_port = 0
         self._settings = settings
         self._counters = Counters()
-        self._observer = Observers(observer or LogObserver(), self._counters)
+        self._metrics = MetricsObserver()
+        self._observer = Observers(observer or LogObserver(), self._counters, self._metrics)
         bars = settings.log_format == "text" and sys.stderr.isatty()
         progress = Progress(bars=bars)
         self._load = load or partial(load_model, progress=progress)
+        self._load_ranker = load_ranker or (
+            lambda settings, taken: load_reranker(settings, progress, taken)
+        )
         self._alive_seconds = alive_seconds
         self._identify = identify
         self._gate = Gate(progress)
@@ -81,6 +96,7 @@ class Server:
         self._engine: Engine | None = None
         self._pool: Pool | None = None
         self._grpc: grpc.aio.Server | None = None
+        self._http: HttpPort | None = None
 
     def __repr__(self) -> str:
         return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
@@ -101,23 +117,25 @@ class Server:
         self._grpc, self.port = await listen(
             self._settings.host, self._settings.grpc_port, self._gate, guard, self._alive_seconds
         )
-        _LOG.info("listening on %s:%d, not yet ready", self._settings.host, self.port)
         try:
-            loaded = await asyncio.to_thread(self._load, self._settings)
+            self._http = await open_http(self._settings, self._gate, self._observer, self._metrics)
+            self.http_port = self._http.port if self._http else 0
+            _LOG.info("listening on %s, not yet ready", self._places())
+            loaded, ranker = await asyncio.to_thread(
+                load_all, self._settings, self._load, self._load_ranker
+            )
         except BaseException:
             await self._grpc.stop(None)
+            await self._close_http(0)
             raise
-        self._take_work(loaded)
-        served = loaded.served
+        self._take_work(loaded, ranker)
+        models = [m for m in (loaded, ranker and ranker.loaded) if m]
         _LOG.info(
-            "qwire %s ready: %s (%s, %s, fingerprint %s) on %s",
+            "qwire %s ready: %s on %s",
             __version__,
-            served.model,
-            served.device,
-            served.dtype,
-            served.fingerprint,
-            f"grpc {self._settings.host}:{self.port} after {time.monotonic() - began:.1f} s "
-            f"(loaded in {loaded.load_seconds:.1f} s, {loaded.memory})",
+            " and ".join(_told(model) for model in models),
+            f"{self._places()} after {time.monotonic() - began:.1f} s "
+            f"(loaded in {sum(m.load_seconds for m in models):.1f} s, {models[-1].memory})",
         )
 
     async def run(self, stopping: asyncio.Event) -> int:
@@ -136,23 +154,40 @@ class Server:
         self._gate.close(self._failure or "the server is stopping: try again elsewhere")
         assert self._grpc is not None
         _LOG.info("stopping: %d calls open", self._gate.open_calls)
-        # The port closes at once; open calls go on.
+        # gRPC's port closes at once, HTTP's tells probes that the server drains; open calls go on.
+        ends = time.monotonic() + self._settings.drain_seconds
         closing = asyncio.create_task(self._grpc.stop(self._settings.drain_seconds))
-        await asyncio.wait({closing}, timeout=self._settings.drain_seconds)
+        idle = asyncio.create_task(self._gate.idle())
+        await asyncio.wait({closing, idle}, timeout=self._settings.drain_seconds)
+        idle.cancel()
         if cut := self._gate.open_calls:
             _LOG.warning("%d calls were cut after %g s", cut, self._settings.drain_seconds)
         await closing
+        await self._close_http(ends - time.monotonic())
         if self._engine:
             await asyncio.to_thread(self._engine.close)
         if self._pool:
             await asyncio.to_thread(self._pool.close)
 
-    def _take_work(self, loaded: LoadedModel) -> None:
+    def _places(self) -> str:
+        """Where it listens, as the log says it."""
+        host = self._settings.host
+        return f"grpc {host}:{self.port}" + (
+            f" and http {host}:{self.http_port}" if self._http else ""
+        )
+
+    async def _close_http(self, seconds: float) -> None:
+        if self._http:
+            await self._http.close(seconds)
+
+    def _take_work(self, loaded: LoadedModel | None, ranker: LoadedReranker | None) -> None:
         loop = asyncio.get_running_loop()
         dispatcher = Dispatcher(loop)
-        settings, limits = self._settings, loaded.served.limits
+        settings = self._settings
+        models = [m for m in (loaded, ranker and ranker.loaded) if m]
+        limits = models[0].served.limits
         engine = Engine(
-            {loaded.served.model: Model(loaded.runner, loaded.cost)},
+            {m.served.model: Model(m.runner, m.cost) for m in models},
             limits=BatchLimits(
                 tokens=limits.batch_tokens,
                 texts=1 if settings.deterministic else limits.batch_tokens,
@@ -164,24 +199,35 @@ class Server:
             on_fatal=partial(_in_loop, loop, self._fail),
         )
         self._engine = engine
-        self._pool = Pool(settings.tokenizer_threads)
+        self._pool = pool = Pool(settings.tokenizer_threads)
         quota = Quota(settings.client_tokens_per_minute, settings.client_streams)
         room = Room(Admission(round(settings.queue_seconds * 1e6)), Quotas(lambda _: quota))
-        embedder = Embedder(
-            served=loaded.served,
-            tokenizer=loaded.tokenizer,
-            pool=self._pool,
-            room=room,
-            dispatcher=dispatcher,
-            engine=engine,
-            cost=loaded.cost,
-            counters=self._counters,
+
+        def embedder(model: LoadedModel) -> Embedder:
+            return Embedder(
+                served=model.served,
+                tokenizer=model.tokenizer,
+                pool=pool,
+                room=room,
+                dispatcher=dispatcher,
+                engine=engine,
+                cost=model.cost,
+                counters=self._counters,
+            )
+
+        self._gate.open(
+            embedder(loaded) if loaded else None,
+            Reranker(embedder(ranker.loaded), ranker.prompt) if ranker else None,
         )
-        self._gate.open(embedder)
 
     def _fail(self, reason: str) -> None:
         self._failure = reason
         self._gate.close(reason)
+
+
+def _told(model: LoadedModel) -> str:
+    served = model.served
+    return f"{served.model} ({served.device}, {served.dtype}, fingerprint {served.fingerprint})"
 
 
 def _in_loop(

@@ -6,11 +6,9 @@ refuses to start.
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import os
 import re
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  pydantic reads the annotations
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ByteSize, Field, ValidationError, field_validator
@@ -24,34 +22,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from qwire_server import foreign
+from qwire_server import flags, foreign, variables
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pydantic_core import ErrorDetails
-
-_PREFIX = "QWIRE_"
-_CLIENT_VARIABLES = {"QWIRE_TARGET", "QWIRE_API_KEY"}
-# Kubernetes gives every container variables for each Service of its namespace; for one named qwire
-# or qwire-grpc they begin like ours. https://kubernetes.io/docs/concepts/services-networking/service/
-_KUBERNETES_NAME = re.compile(
-    r"QWIRE_([A-Z0-9_]*_)?(SERVICE_(HOST|PORT)(_.*)?|PORT_\d+_(TCP|UDP).*)$"
-)
-_KUBERNETES_VALUE = re.compile(r"(tcp|udp)://")
 _BYTES = re.compile(r"\d+(\.\d+)?\s*([kmgt]i?b|[kmgt]|b)", re.IGNORECASE)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Leaves out defaults that only say that there is none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return (super()._get_help_string(action) or "").replace(" (default: null)", "")
-
-
 class Settings(BaseSettings):
-    """Serve one embedding model over gRPC.
+    """Serve one embedding model, one reranker, or both, over gRPC and HTTP.
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
@@ -59,10 +40,11 @@ class Settings(BaseSettings):
       qwire serve                                  Qwen3-Embedding-0.6B from the hub
       qwire serve --model demo --grpc-port 50052   a small English model that needs no hub
       qwire serve --model ./Qwen3-Embedding-4B --batch-tokens 32768
+      qwire serve --reranker Qwen/Qwen3-Reranker-0.6B   an embedding model and a reranker
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=variables.PREFIX,
         frozen=True,
         extra="forbid",
         cli_kebab_case=True,
@@ -74,12 +56,27 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "Qwen/Qwen3-Embedding-0.6B",
-        description="a hub id, a local folder in the sentence-transformers layout, or `demo`",
+        description="a hub id, a local folder in the sentence-transformers layout, or `demo`; "
+        "`none` for a reranker alone",
     )
     model_source: Literal["hub", "modelscope"] = Field(
         "hub", description="where an id is looked up: the Hugging Face hub, or ModelScope"
     )
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    reranker: str | None = Field(
+        None,
+        description="a hub id or a local folder: Qwen3-Reranker, or a cross-encoder in the "
+        "sentence-transformers layout; default: no reranking",
+    )
+    reranker_revision: str | None = Field(
+        None, description="branch, tag or commit of the reranker on the hub"
+    )
+    reranker_max_tokens: int | None = Field(
+        None,
+        gt=2,
+        description="most tokens of prompt, query and document together; default: 8192, or what "
+        "the reranker takes",
+    )
     pooling: Literal["auto", "last", "mean", "cls"] = Field(
         "auto", description="how tokens become one vector; auto: as the model's folder says"
     )
@@ -92,13 +89,41 @@ class Settings(BaseSettings):
         description="auto, cpu, cuda or cuda:N; auto: the GPU if there is one",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 on GPUs that compute it natively, else float32"
+        "auto", description="auto: bfloat16 where GPU or processor have it, else float32"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile at start; auto: on a GPU, not on a CPU"
+    )
+    cuda_graphs: Literal["auto", "off"] = Field(
+        "auto", description="graphs for short batches; auto: on a GPU, where they are faster"
     )
     memory_limit: ByteSize | None = Field(
         None, gt=0, description="most memory of the device, such as 8GiB; on a CPU, of the weights"
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     grpc_port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one")
+    http_port: int | Literal["off"] = Field(
+        8000, description="HTTP port; 0 takes a free one, off opens none"
+    )
+    http_allowed_hosts: str | None = Field(
+        None,
+        description="names that the Host header may hold, with commas between them, * for any; "
+        "default: this machine's loopback names while --host is one of them, else any",
+    )
+    http_cors_origins: str | None = Field(
+        None,
+        description="web origins whose pages may call, such as https://app.example.org, with "
+        "commas between them; default: none but the server's own",
+    )
+    http_body_bytes: int = Field(
+        16 * 1024 * 1024, gt=0, description="most bytes of one HTTP request's body"
+    )
+    http_token_ids: bool = Field(
+        False, description="take arrays of token ids of the served model's own tokenizer"
+    )
+    model_alias: str | None = Field(
+        None, description="more names that requests may use, with commas between them"
+    )
     batch_tokens: int | None = Field(
         None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
     )
@@ -150,6 +175,13 @@ class Settings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
+    @field_validator("http_port", mode="before")
+    @classmethod
+    def _is_a_port(cls, value: object) -> object:
+        if value != "off" and not (str(value).isdecimal() and int(str(value)) <= 65535):
+            raise ValueError("neither a port (0 to 65535) nor off")
+        return value
+
     @field_validator("memory_limit", mode="before")
     @classmethod
     def _has_a_unit(cls, value: object) -> object:
@@ -174,10 +206,15 @@ class Settings(BaseSettings):
         env_settings.env_vars = {
             name: value
             for name, value in env_settings.env_vars.items()
-            if not _is_kubernetes(name.upper(), value or "")
+            if not variables.is_kubernetes(name.upper(), value or "")
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
+
+
+def words(listed: str | None) -> tuple[str, ...]:
+    """A setting with commas between its words, word by word."""
+    return tuple(filter(None, (word.strip() for word in (listed or "").split(","))))
 
 
 def _with_unit(value: object) -> object:
@@ -194,7 +231,7 @@ def load(argv: Sequence[str]) -> Settings:
         StartError: one is unknown or out of range; the message is one line.
         SystemExit: status 0, after `--help`.
     """
-    _refuse_unknown_variables(os.environ)
+    variables.refuse_unknown(os.environ, Settings.model_fields)
     if answers := foreign.answers(argv):
         raise StartError("; ".join(answers))
     try:
@@ -202,49 +239,16 @@ def load(argv: Sequence[str]) -> Settings:
             Settings,
             cli_prog_name="qwire serve",
             cli_parse_args=list(argv),
-            formatter_class=_HelpFormatter,
+            formatter_class=flags.HelpFormatter,
         )
         # The underscored parameter is BaseSettings' own; mypy sees the fields only.
-        return Settings(config=_config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
+        return Settings(config=flags.config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
     except ValidationError as error:
-        raise StartError("; ".join(_told(e) for e in error.errors())) from error
+        raise StartError(
+            "; ".join(flags.told(e, Settings.model_fields) for e in error.errors())
+        ) from error
     except SettingsError as error:
         message = str(error).removeprefix("error parsing CLI: ")
         raise StartError(f"{message}; `qwire serve --help` lists the flags") from error
     except (OSError, ValueError) as error:  # the TOML file
         raise StartError(f"--config: {error}") from error
-
-
-def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    known = {_PREFIX + name.upper() for name in Settings.model_fields} | _CLIENT_VARIABLES
-    for name, value in environment.items():
-        if name.startswith(_PREFIX) and name not in known and not _is_kubernetes(name, value):
-            raise StartError(f"{name} is not a setting{_nearest(name, known)}")
-
-
-def _is_kubernetes(name: str, value: str) -> bool:
-    return bool(_KUBERNETES_NAME.match(name) or _KUBERNETES_VALUE.match(value))
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean {close[0]}?" if close else "; `qwire serve --help` lists them"
-
-
-def _config_file(argv: Sequence[str]) -> Path | None:
-    """The file is needed before the other flags are read."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, default=os.environ.get("QWIRE_CONFIG"))
-    path = parser.parse_known_args(argv)[0].config
-    if path is not None and not Path(path).is_file():
-        raise StartError(f"--config {path}: no such file")
-    return path and Path(path)
-
-
-def _told(error: ErrorDetails) -> str:
-    name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        nearest = _nearest(name, set(Settings.model_fields))
-        return f"{name} in the --config file is not a setting{nearest}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

@@ -50,6 +50,18 @@ def test_the_parts_without_a_model(tmp_path: Path):
 
 
 @pytest.mark.timeout(90)
+def test_the_http_routes_beside_grpc(tmp_path: Path):
+    """Every way gives every vector; the figures of so few calls mean nothing."""
+    printed = run(
+        "benchmarks.http", "--rounds", "1", "--calls", "1", "--out", str(tmp_path), timeout=80
+    )
+    (path,) = tmp_path.glob("*-http.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["texts_per_second"]) == set(result["words"])
+    assert all(words in printed for words in result["words"].values())
+
+
+@pytest.mark.timeout(90)
 def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     """It may be published."""
     bench(tmp_path, "formats", timeout=80)
@@ -57,6 +69,19 @@ def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     text = path.read_text("utf-8")
     assert str(ROOT) not in text
     assert f'"{socket.gethostname()}"' not in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_streams_of_both_contracts_are_compared(tmp_path: Path):
+    """Every text of every way is answered, and the three ways to make a reply agree."""
+    arguments = ("--rounds", "1", "--texts", "2", "--out", str(tmp_path))
+    printed = run("benchmarks.tei", *arguments, timeout=80)
+    (path,) = tmp_path.glob("*-tei.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["streams"]) == {"tei", "single", "chunks"}
+    assert set(result["microseconds_per_reply"]) == {"parsed", "list", "array"}
+    assert all(f"| {name} |" in printed for name in result["streams"])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +135,19 @@ def test_all_ways_give_the_same_vectors(tmp_path: Path):
         assert set(model["texts_per_second"]) == set(result["words"]["models"])
         assert min(model["smallest_cosine_to_bare"].values()) > 0.99999
         assert model["title"] in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_reranking_gives_the_scores_of_the_cross_encoder(tmp_path: Path):
+    """Another side that scores otherwise must not be compared with."""
+    small = ["--documents", "3", "--tokens", "20", "--layers", "1", "--rounds", "1"]
+    printed = run("benchmarks.rerank", *small, "--out", str(tmp_path), timeout=290)
+    (path,) = tmp_path.glob("*-rerank.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["pairs_per_second"]) == set(result["words"])
+    assert result["about"]["largest_difference_of_scores"] < 1e-4
+    assert "3 documents of 20 tokens" in printed
 
 
 @pytest.mark.slow

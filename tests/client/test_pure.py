@@ -208,7 +208,7 @@ def test_all_names_what_is_public_and_exists():
 
 
 METHODS = ["__init__", "embed", "embed_query", "embed_documents", "embed_stream", "count_tokens",
-           "describe", "healthy", "close", "__repr__"]  # fmt: skip
+           "rerank", "describe", "healthy", "close", "__repr__"]  # fmt: skip
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,7 +10,7 @@ import torch
 
 from qwire_server.errors import StartError
 from qwire_server.model import device as devices
-from qwire_server.model.attention import _varlen_kernel, attend_sdpa, attend_varlen
+from qwire_server.model.attention import attend_sdpa, attend_varlen, varlen_kernel
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from qwire_server.model.forward import choose_attention
 
@@ -63,7 +63,7 @@ def test_bfloat16_goes_by_compute_capability(
 
 
 def test_the_packed_kernel_is_called_as_this_torch_wants_it():
-    kernel, extra = _varlen_kernel()
+    kernel, extra = varlen_kernel()
     inspect.signature(kernel).bind(*range(7), scale=0.1, window_size=(-1, 0), **extra)
 
 
@@ -72,9 +72,26 @@ def test_float32_on_a_new_gpu_goes_through_sdpa(monkeypatch: pytest.MonkeyPatch)
     assert choose_attention(CUDA, devices.choose_dtype("float32", CUDA)) is attend_sdpa
 
 
-def test_on_the_cpu_auto_is_float32():
-    assert devices.choose_dtype("auto", CPU) is torch.float32
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [
+        ({"avx2": True, "avx512_f": True}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True, "avx512_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_on_a_cpu_bfloat16_goes_by_the_instructions_it_has(
+    monkeypatch: pytest.MonkeyPatch, capabilities, dtype
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert devices.choose_dtype("auto", CPU) is dtype
+    assert devices.choose_dtype("float32", CPU) is torch.float32
     assert choose_attention(CPU, torch.bfloat16) is attend_sdpa
+
+
+def test_a_torch_that_knows_no_capabilities_means_float32(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert devices.choose_dtype("auto", CPU) is torch.float32
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
 from qwire_server.load import LoadedModel
-from qwire_server.text.tokenizer import Encoded, Tokenizer, Truncate
+from qwire_server.text.encoded import Encoded
+from qwire_server.text.tokenizer import Tokenizer, Truncate
 from support import local
 from support.models import QUERY_PROMPT, qwen_tokenizer, tiny_qwen3
 from support.reference import cosines, transformers_last_token

@@ -1,4 +1,4 @@
-"""The three distributions, built as for a release: sdist first, wheel from the sdist."""
+"""The distributions, built as for a release: sdist first, wheel from the sdist."""
 
 import subprocess
 import sys
@@ -39,6 +39,11 @@ DISTRIBUTIONS = [
     Distribution(
         "llama-index-embeddings-qwire",
         ROOT / "integrations/llama-index-embeddings-qwire",
+        ("llama_index",),
+    ),
+    Distribution(
+        "llama-index-postprocessor-qwire",
+        ROOT / "integrations/llama-index-postprocessor-qwire",
         ("llama_index",),
     ),
 ]
@@ -89,7 +94,7 @@ def built(distribution: Distribution, tmp_path_factory) -> Built:
 
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory) -> list[Built]:
-    """All three, for the tests that install them together."""
+    """All of them, for the tests that install them together."""
     return [build(each, tmp_path_factory.mktemp(each.name)) for each in DISTRIBUTIONS]
 
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def clean(releases, tmp_path_factory):
-    """Run a program of an environment with the three wheels, away from the repository."""
+    """Run a program of an environment with all our wheels, away from the repository."""
     folder = tmp_path_factory.mktemp("clean")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     here = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -33,12 +33,13 @@ def clean(releases, tmp_path_factory):
     return run
 
 
-def test_the_client_and_both_adapters_import_without_the_server(clean):
+def test_the_client_and_all_adapters_import_without_the_server(clean):
     """None of them pulls torch in."""
     code = (
         "import sys, qwire, langchain_qwire, llama_index.core\n"
         "from langchain_qwire import QwireEmbeddings\n"
         "from llama_index.embeddings.qwire import QwireEmbedding\n"
+        "from llama_index.postprocessor.qwire import QwireRerank\n"
         "assert 'torch' not in sys.modules"
     )
     done = clean("python", "-c", code)
@@ -50,7 +51,9 @@ def test_the_stubs_import_with_the_type_markers_beside_them(clean):
     """From the wheel, not from the tree."""
     code = (
         "import importlib.resources as r, qwire.v1.embedding_pb2_grpc\n"
-        "for name in ('qwire', 'langchain_qwire', 'llama_index.embeddings.qwire'):\n"
+        "import qwire.v1.rerank_pb2_grpc\n"
+        "leaves = 'llama_index.embeddings.qwire', 'llama_index.postprocessor.qwire'\n"
+        "for name in ('qwire', 'langchain_qwire', *leaves):\n"
         "    assert (r.files(name) / 'py.typed').is_file(), name\n"
         "    assert 'site-packages' in str(r.files(name)), name"
     )

@@ -9,9 +9,10 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 ROOT = Path(__file__).parents[2]
-PROTOS = sorted(
-    str(path.relative_to(ROOT / "proto")) for path in ROOT.glob("proto/qwire/v1/*.proto")
-)
+PROTOS = sorted(str(path.relative_to(ROOT / "proto")) for path in ROOT.glob("proto/*/v1/*.proto"))
+# Where the stubs of each package live, and how they are imported.
+HOMES = {"qwire": ROOT / "integrations", "tei": ROOT / "server" / "qwire_server" / "pb"}
+MODULES = {"qwire": "qwire", "tei": "qwire_server.pb.tei"}
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +27,18 @@ def contract(tmp_path_factory):
 @pytest.mark.parametrize("proto", PROTOS)
 def test_stubs_describe_the_contract(contract, proto):
     """Messages, fields, numbers, services: `make proto` is due where this fails."""
-    module = importlib.import_module(proto.replace("/", ".").replace(".proto", "_pb2"))
-    stub = FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    package, _, rest = proto.partition("/")
+    name = f"{MODULES[package]}/{rest}".replace("/", ".").replace(".proto", "_pb2")
+    stub = FileDescriptorProto.FromString(importlib.import_module(name).DESCRIPTOR.serialized_pb)
+    stub.name = proto  # it is the path by which the stubs are imported
     assert stub == without_json_names(contract[proto])
 
 
 @pytest.mark.parametrize("proto", PROTOS)
 def test_every_method_has_a_stub(contract, proto):
     """The *_pb2_grpc.py file is text, so it can lag behind its descriptor."""
-    source = (ROOT / "integrations" / proto.replace(".proto", "_pb2_grpc.py")).read_text()
+    home = HOMES[proto.partition("/")[0]]
+    source = (home / proto.replace(".proto", "_pb2_grpc.py")).read_text()
     for service in contract[proto].service:
         for method in service.method:
             assert f"'/{contract[proto].package}.{service.name}/{method.name}'" in source
@@ -42,9 +46,11 @@ def test_every_method_has_a_stub(contract, proto):
 
 def test_no_stub_outlives_its_proto():
     """A renamed proto leaves no importable ghost behind."""
-    stubs = {path.name for path in ROOT.glob("integrations/qwire/v1/*_pb2*")}
-    endings = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
-    assert stubs == {Path(proto).stem + ending for proto in PROTOS for ending in endings}
+    for package, home in HOMES.items():
+        stubs = {path.name for path in (home / package / "v1").glob("*_pb2*")}
+        names = [Path(proto).stem for proto in PROTOS if proto.startswith(package + "/")]
+        endings = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
+        assert stubs == {name + ending for name in names for ending in endings}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ ALLOWED = {
     "model": {"checkpoint", "errors"},
     "text": {"checkpoint", "errors"},
     "engine": {"model", "errors"},
-    "api": {"engine", "text", "checkpoint", "errors"},
+    "api": {"engine", "text", "checkpoint", "pb", "errors"},
 }
 
 
@@ -69,5 +69,6 @@ def test_the_queue_has_no_clock_no_lock_and_no_luck(path: Path):
 
 def test_files_stay_readable():
     """No file of the server is longer than 250 lines."""
-    for path in SERVER.rglob("*.py"):
+    generated = set((SERVER / "pb").rglob("*.py"))
+    for path in set(SERVER.rglob("*.py")) - generated:
         assert len(path.read_text("utf-8").splitlines()) <= 250, path

@@ -36,7 +36,7 @@ def test_no_flag_of_ours_is_taken_for_a_foreign_one():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--port 8000", "`--port` is `--grpc-port` here (gRPC)"),
+        ("--port 8000", "`--port` is `--http-port` here (HTTP, gRPC has --grpc-port)"),
         ("--model_name_or_path=x", "`--model_name_or_path` is `--model` here"),
         ("--max-model-len 8192", "`--max-model-len` is `--max-tokens` here"),
         ("--is-embedding", "leave `--is-embedding` out: Qwire only embeds"),
@@ -54,7 +54,7 @@ def test_a_whole_foreign_command_is_answered_at_once():
     """As in `vllm serve`, `python -m sglang.launch_server`, `text-embeddings-router`."""
     said = told("Qwen/X", "--task", "embed", "--port", "8000", "--gpu-memory-utilization", "0.9")
     assert said.count(";") == 3
-    for ours in ("--model Qwen/X", "`--task` out", "`--grpc-port`", "`--memory-limit`"):
+    for ours in ("--model Qwen/X", "`--task` out", "`--http-port`", "`--memory-limit`"):
         assert ours in said
     said = told("--model-path", "Qwen/X", "--is-embedding", "--tp", "2", "--context-length", "9")
     assert said.count(";") == 3

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "qwire_server", *arguments]
+    return [sys.executable, "-m", "qwire_server", "--http-port", "off", *arguments]
 
 
 def refused(*arguments: str, **environment: str) -> str:
@@ -131,6 +132,21 @@ def test_sigterm_answers_what_is_open_and_exits_with_0(folder: Path):
         assert any("stopping: 1 calls open" in line for line in server.lines)
 
 
+def test_http_and_grpc_are_one_process_with_one_end(folder: Path):
+    """Uvicorn leaves SIGTERM to the server, and the line that says "ready" names both ports."""
+    with started("--model", str(folder), "--http-port", "0") as server:
+        url = re.search(r" and http (127\.0\.0\.1:\d+) ", "\n".join(server.lines))
+        assert url
+        body = json.dumps({"input": ["a", "b"]}).encode()
+        asked = urllib.request.Request(
+            f"http://{url[1]}/v1/embeddings", body, {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(asked, timeout=20) as reply:
+            assert len(json.loads(reply.read())["data"]) == 2
+        server.popen.send_signal(signal.SIGTERM)
+        assert server.ended() == 0
+
+
 def test_a_second_signal_exits_at_once_and_says_how_many_were_cut(folder: Path):
     with started("--model", str(folder)) as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -165,6 +181,17 @@ def test_a_port_taken_by_another_program_is_an_error_too(folder: Path):
         other.listen()
         port = str(other.getsockname()[1])
         assert "--grpc-port" in refused("--model", str(folder), "--grpc-port", port)
+
+
+def test_a_taken_http_port_names_its_own_flag(folder: Path):
+    """8000 is the default of other servers too."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        said = refused("--model", str(folder), "--grpc-port", "0", "--http-port", port)
+    assert "--http-port" in said
+    assert port in said
 
 
 def test_what_cannot_start_says_in_one_line_what_to_do(folder: Path, tmp_path: Path):

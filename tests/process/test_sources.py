@@ -87,7 +87,9 @@ def found(environment: dict[str, str], revision: str = "", kind: str = "hub") ->
 
 def refused(environment: dict[str, str], *arguments: str) -> str:
     """The one line of a server that cannot start, which ends with status 2."""
-    done = run(environment, "-m", "qwire_server", "--grpc-port", "0", *arguments)
+    done = run(
+        environment, "-m", "qwire_server", "--grpc-port", "0", "--http-port", "off", *arguments
+    )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     [line] = [line for line in done.stderr.splitlines() if line.startswith("qwire serve: ")]
@@ -190,6 +192,7 @@ def test_whoever_calls_while_the_model_is_downloaded_is_told_how_far_it_is(
     hub.faults["model.safetensors"] = Fault(BROKEN_AT, stalls=True)
     environment |= {"HF_HUB_DOWNLOAD_TIMEOUT": "100"}
     command = [sys.executable, "-m", "qwire_server", "--model", MODEL, "--grpc-port", "0"]
+    command += ["--http-port", "off"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         lines: list[str] = []
         port, ready = _Line(r"listening on \S+:(\d+)"), _Line(" ready: ")

@@ -24,7 +24,8 @@ BLOW_AT = 100
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    with Process("-m", "qwire", "serve", "--model", "demo", "--grpc-port", "{port}") as running:
+    fixed = ("--grpc-port", "{port}", "--http-port", "off", "--dtype", "float32")
+    with Process("-m", "qwire", "serve", "--model", "demo", *fixed) as running:
         running.keep_alive()  # as a supervisor does
         yield running
 

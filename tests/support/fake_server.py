@@ -18,10 +18,12 @@ import grpc.aio
 import numpy as np
 
 from qwire.v1 import embedding_pb2 as pb
-from qwire.v1 import embedding_pb2_grpc
+from qwire.v1 import embedding_pb2_grpc, rerank_pb2_grpc
+from qwire.v1 import rerank_pb2 as rank_pb
 
 FINGERPRINT = "fake-1"
 MODEL = "fake/model"
+RANKER = "fake/ranker"
 
 
 def unit_vector(text: str, dim: int) -> np.ndarray:
@@ -34,6 +36,12 @@ def unit_vector(text: str, dim: int) -> np.ndarray:
 def unit_vectors(texts, dim: int) -> np.ndarray:
     """float32 (n, dim)."""
     return np.stack([unit_vector(text, dim) for text in texts])
+
+
+def score_of(query: str, document: str) -> float:
+    """A score between 0 and 1 that depends on both texts alone; two digits, so that some tie."""
+    digest = hashlib.sha256(f"{query}\0{document}".encode()).digest()
+    return digest[0] % 100 / 100
 
 
 @dataclass
@@ -103,7 +111,7 @@ class Seen:
     seconds: float | None
 
 
-class FakeServer(embedding_pb2_grpc.EmbeddingServicer):
+class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.RerankingServicer):
     """Use in `with`. What tests set: the public attributes below."""
 
     def __init__(self, port: int = 0, dim: int = 16, tls: tuple | None = None) -> None:
@@ -164,6 +172,7 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer):
         ]
         self._server = grpc.aio.server(options=options)
         embedding_pb2_grpc.add_EmbeddingServicer_to_server(self, self._server)
+        rerank_pb2_grpc.add_RerankingServicer_to_server(self, self._server)
         check = grpc.unary_unary_rpc_method_handler(self._check)  # bytes in, bytes out
         health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
         self._server.add_generic_rpc_handlers((health,))
@@ -234,6 +243,24 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer):
         await self._admit("CountTokens", request, context)
         usage = self.usage(request.texts)
         return pb.CountTokensResponse(tokens=usage.tokens, unknown=usage.unknown)
+
+    async def Rerank(self, request, context):  # noqa: N802
+        await self._admit("Rerank", request, context)
+        await self._meet_texts(request.documents, context)
+        scores = [score_of(request.query, document) for document in request.documents]
+        usage = self.usage(request.documents)
+        reply = rank_pb.RerankResponse(
+            results=[
+                rank_pb.RankedDocument(index=i, score=scores[i])
+                for i in sorted(range(len(scores)), key=lambda i: -scores[i])
+            ],
+            usage=pb.TextUsage(tokens=usage.tokens, cut=usage.cut),
+            model=RANKER,
+            fingerprint=self.fingerprint,
+        )
+        if self.rewrite is not None:
+            self.rewrite(reply)
+        return reply
 
     async def _admit(self, method, request, context):
         metadata = dict(context.invocation_metadata())

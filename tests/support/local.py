@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def load(folder: Path | str, **settings: object) -> LoadedModel:
     """Load on the CPU, in fp32 unless told otherwise."""
-    return load_model(Settings(**{"model": str(folder), "device": "cpu", **settings}))
+    return load_model(
+        Settings(**{"model": str(folder), "device": "cpu", "dtype": "float32", **settings})
+    )
 
 
 def embed(

@@ -41,8 +41,13 @@ _CORPUS = [
 BASE_VOCAB = 600
 
 
-def qwen_tokenizer() -> Tokenizer:
-    """A byte-level BPE tokenizer with the pipeline of Qwen3-Embedding and a small vocabulary."""
+def qwen_tokenizer(*more: str, ends_texts: bool = True) -> Tokenizer:
+    """A byte-level BPE tokenizer with the pipeline of Qwen3-Embedding and a small vocabulary.
+
+    Args:
+        more: texts that it is trained on besides, so that their words are tokens.
+        ends_texts: with `<|endoftext|>`, as Qwen3-Embedding's does and Qwen3-Reranker's does not.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -57,9 +62,12 @@ def qwen_tokenizer() -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_CORPUS * 4, trainer)
+    tokenizer.train_from_iterator([*_CORPUS, *more] * 4, trainer)
     tokenizer.add_special_tokens(_SPECIAL)
     tokenizer.add_tokens(_ADDED)
+    if not ends_texts:
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+        return tokenizer
     end = tokenizer.token_to_id("<|endoftext|>")
     tokenizer.post_processor = processors.Sequence(
         [
@@ -108,14 +116,19 @@ def tiny_qwen3(
     )
     torch.manual_seed(seed)
     model: Any = (Qwen3ForCausalLM if with_head else Qwen3Model)(config)
-    with torch.no_grad():  # the default 0.02 would make all texts nearly alike
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0, 0.15)
+    spread(model)
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_layout(folder, hidden, max_tokens)
     return folder
+
+
+def spread(model: torch.nn.Module) -> None:
+    """Make the random weights large: with the default 0.02 all texts would be nearly alike."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.15)
 
 
 def _write_layout(folder: Path, hidden: int, max_tokens: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from qwire.v1 import rerank_pb2_grpc as rank_grpc
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint.layout import INSTRUCTION_TEMPLATE, Prompts
 from qwire_server.load import LoadedModel
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
+    from qwire_server.load_reranker import LoadedReranker
 
 MAX_TOKENS = 128
 FAKE_ID = "Acme/Fake-Embedding-0.1B"
@@ -71,7 +73,9 @@ def fake_model(runner: FakeRunner, **limits: int) -> LoadedModel:
         min_dimensions=2,
         max_tokens=MAX_TOKENS,
         pooling="last",
-        prompts=Prompts(QUERY_PROMPT, "", INSTRUCTION_TEMPLATE),
+        prompts=Prompts(
+            QUERY_PROMPT, "", INSTRUCTION_TEMPLATE, {"query": QUERY_PROMPT, "document": ""}
+        ),
         device="cpu",
         dtype="float32",
         limits=Limits(**sizes),
@@ -88,9 +92,11 @@ class Running:
     observer: Recorder
     runner: FakeRunner | None = None
     stub: Any = field(init=False)
+    ranking: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.stub = pb_grpc.EmbeddingStub(self.channel)
+        self.ranking = rank_grpc.RerankingStub(self.channel)
 
     async def embed(self, *texts: str, metadata: Any = None, **options: Any) -> NDArray[np.float32]:
         """Unary call; rows as float32."""
@@ -116,12 +122,14 @@ async def serving(
     *,
     runner: FakeRunner | None = None,
     alive_seconds: float = 10,
+    load_ranker: Callable[[Settings, int], LoadedReranker] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Start a server; stop it at the end, whatever happened."""
     observer = Recorder()
-    chosen = Settings(model="demo", grpc_port=0, **{"drain_seconds": 5, **settings})
-    server = Server(chosen, observer, load, alive_seconds)
+    preset = {"model": "demo", "grpc_port": 0, "http_port": "off", "drain_seconds": 5}
+    chosen = Settings(**{**preset, **settings})
+    server = Server(chosen, observer, load, alive_seconds, load_ranker=load_ranker)
     await server.start()
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:

@@ -67,7 +67,7 @@ async def main() -> None:
         SleepRunner(seconds),
         CostModel(per_token=seconds * 1e6 / TOKENS),
     )
-    chosen = Settings(model="demo", grpc_port=0, drain_seconds=5, **settings)
+    chosen = Settings(model="demo", grpc_port=0, http_port="off", drain_seconds=5, **settings)
     server = Server(chosen, load=lambda _: slow, identify=identify)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

@@ -293,7 +293,7 @@ async def test_an_unforeseen_error_is_internal_with_the_request_id_and_echoes_no
     def leak(*_: object) -> None:
         raise KeyError("secret text of the caller")
 
-    fake.server._gate.embedder()._tokenizer.encode = leak
+    fake.server._gate.embedder().tokenizer.encode = leak
     error = await refusal(fake.embed("secret", metadata=[("x-request-id", "abc-2")]))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert code_of(error) == "INTERNAL"

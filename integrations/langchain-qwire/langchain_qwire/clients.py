@@ -1,4 +1,4 @@
-"""The clients of one embedding object. Knows nothing about LangChain."""
+"""The clients of one embedding object or reranker. Knows nothing about LangChain."""
 
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ def clients_for(fields: Any, made: Clients | None) -> Clients:
     """The clients for the present fields, some of which may have been assigned to.
 
     Args:
-        fields: the embedding object.
+        fields: the embedding object or reranker.
         made: what it had so far; kept unless a setting changed.
 
     Raises:

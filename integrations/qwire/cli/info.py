@@ -71,6 +71,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, (list, tuple)):
             yield prefix + name, ", ".join(map(str, value))
+        elif value is None:
+            yield prefix + name, "none"
         elif isinstance(value, bool):
             yield prefix + name, "yes" if value else "no"
         else:

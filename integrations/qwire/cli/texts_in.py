@@ -15,6 +15,7 @@ from qwire.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+BLANK = "the text is empty"  # the error of such a row
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 # A message holds 16 MiB of text; JSON may write a character as six bytes. What is longer than that
@@ -104,7 +105,7 @@ def _parse(raw: bytes, size: int, form: Form) -> tuple[str | None, str | int | N
                 own_id = _get(found, form.id_field, (str, int))
             text = _get(found, form.field, (str,))
         if not text.strip():
-            raise ValueError("the text is empty")  # noqa: TRY301  the one way out
+            raise ValueError(BLANK)  # noqa: TRY301  the one way out
     except ValueError as error:
         return None, own_id, str(error)
     return text, own_id, None

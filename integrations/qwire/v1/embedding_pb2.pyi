@@ -59,6 +59,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNAVAILABLE: _ClassVar[ErrorCode]
     INTERNAL: _ClassVar[ErrorCode]
     QUOTA_EXCEEDED: _ClassVar[ErrorCode]
+    NOT_SERVED: _ClassVar[ErrorCode]
 INPUT_TYPE_UNSPECIFIED: InputType
 INPUT_TYPE_DOCUMENT: InputType
 INPUT_TYPE_QUERY: InputType
@@ -94,6 +95,7 @@ MODEL_FAILED: ErrorCode
 UNAVAILABLE: ErrorCode
 INTERNAL: ErrorCode
 QUOTA_EXCEEDED: ErrorCode
+NOT_SERVED: ErrorCode
 
 class EmbedOptions(_message.Message):
     __slots__ = ("model", "expected_fingerprint", "input_type", "instruction", "dimensions", "normalize", "truncate", "encoding", "request_class")
@@ -220,7 +222,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("model", "revision", "fingerprint", "server_version", "languages", "dimensions", "max_tokens", "pooling", "prompts", "device", "dtype", "limits")
+    __slots__ = ("model", "revision", "fingerprint", "server_version", "languages", "dimensions", "max_tokens", "pooling", "prompts", "device", "dtype", "limits", "reranker")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +235,7 @@ class DescribeResponse(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    RERANKER_FIELD_NUMBER: _ClassVar[int]
     model: str
     revision: str
     fingerprint: str
@@ -245,7 +248,26 @@ class DescribeResponse(_message.Message):
     device: str
     dtype: str
     limits: Limits
-    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., server_version: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., dimensions: _Optional[_Union[Dimensions, _Mapping]] = ..., max_tokens: _Optional[int] = ..., pooling: _Optional[str] = ..., prompts: _Optional[_Union[Prompts, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    reranker: RerankerInfo
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., server_version: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., dimensions: _Optional[_Union[Dimensions, _Mapping]] = ..., max_tokens: _Optional[int] = ..., pooling: _Optional[str] = ..., prompts: _Optional[_Union[Prompts, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., reranker: _Optional[_Union[RerankerInfo, _Mapping]] = ...) -> None: ...
+
+class RerankerInfo(_message.Message):
+    __slots__ = ("model", "revision", "fingerprint", "max_tokens", "instruction", "device", "dtype")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    INSTRUCTION_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    revision: str
+    fingerprint: str
+    max_tokens: int
+    instruction: str
+    device: str
+    dtype: str
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_tokens: _Optional[int] = ..., instruction: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ...) -> None: ...
 
 class Dimensions(_message.Message):
     __slots__ = ("native", "smallest")

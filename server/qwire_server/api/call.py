@@ -32,7 +32,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How texts are to be embedded; the fields are those of `qwire.v1.EmbedOptions`."""
+    """How texts are to be embedded; the fields are those of `qwire.v1.EmbedOptions`.
+
+    Attributes:
+        prompt_name: of one of the model's own prompts, instead of `input_type` and `instruction`.
+    """
 
     model: str | None = None
     expected_fingerprint: str | None = None
@@ -43,6 +47,7 @@ class Options:
     truncate: Truncate = Truncate.END
     encoding: Encoding = Encoding.FLOAT32
     request_class: RequestClass | None = None
+    prompt_name: str | None = None
 
 
 def request_id(sent: str | None) -> str:

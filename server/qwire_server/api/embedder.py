@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from qwire_server.api.dispatch import Sink
 from qwire_server.api.gather import Gather
 from qwire_server.api.stats import look
+from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
-from qwire_server.engine.work import Rows, Work
+from qwire_server.engine.work import NO_ROWS, Work
+from qwire_server.text.encoded import Encoded
 from qwire_server.text.pool import SLICE_CHARS, slices
-from qwire_server.text.tokenizer import Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from qwire_server.api.room import Held, Room
     from qwire_server.api.served import Plan, Served
     from qwire_server.api.stats import Counters, Stats
+    from qwire_server.api.timings import Timings
     from qwire_server.engine.engine import Engine
     from qwire_server.engine.queue.cost import CostModel
-    from qwire_server.engine.work import RowForm, TokenIds
+    from qwire_server.engine.work import RowForm, Rows, TokenIds
+    from qwire_server.text.encoder import Encoder
     from qwire_server.text.pool import Pool
-    from qwire_server.text.tokenizer import Tokenizer
 
 _INLINE_CHARS = 256  # 0.2 ms with Qwen3's tokenizer, about what a thread costs there and back
 
@@ -44,6 +46,7 @@ class Reply:
     tokens: list[int]
     cut: list[int]
     unknown: list[int]
+    timings: Timings
 
 
 class Embedder:
@@ -53,7 +56,7 @@ class Embedder:
         self,
         *,
         served: Served,
-        tokenizer: Tokenizer,
+        tokenizer: Encoder,
         pool: Pool,
         room: Room,
         dispatcher: Dispatcher,
@@ -66,13 +69,13 @@ class Embedder:
         self._cost = cost
         self._counters = counters
         self._estimator = Estimator(served.max_tokens)
-        self._tokenizer = tokenizer
-        self._pool = pool
+        self.tokenizer = tokenizer
+        self.pool = pool
         self._dispatcher = dispatcher
         self._engine = engine
 
     def __repr__(self) -> str:
-        return f"<Embedder {self.room!r} {self._pool!r} {self._dispatcher!r} {self._engine!r}>"
+        return f"<Embedder {self.room!r} {self.pool!r} {self._dispatcher!r} {self._engine!r}>"
 
     async def embed(self, call: Call, texts: Sequence[str], options: Options) -> Reply:
         """Embed texts, all or nothing.
@@ -80,32 +83,41 @@ class Embedder:
         Raises:
             RequestError: with `index` where one text is to blame.
         """
-        plan = self.served.plan(call, options)
-        held = self._admit(call, plan, texts)
+        return await self.reply(call, self.served.plan(call, options), texts)
+
+    async def reply(self, call: Call, plan: Plan, texts: Sequence[str]) -> Reply:
+        """Rows of texts by a plan that is already checked, all or nothing.
+
+        Raises:
+            RequestError: with `index` where one text is to blame.
+        """
+        held, watch = self.admit(call, plan, texts), Stopwatch()
         try:
             encoded = await self.encode(texts, plan)
+            watch.encoded()
             for error in encoded.errors.values():
                 raise error
             tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
             self.served.check_tokens(tokens)
             held.become(sum(costs), tokens)
             held.check_deadline(call.deadline)
-            rows = await self._rows(call, plan, encoded, costs)
+            rows, seconds = await self._rows(call, plan, encoded, costs)
             held.answered(held.cost)
         finally:
             held.release()
-        return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown)
+        timings = watch.stop(seconds)
+        return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown, timings)
 
     async def count(
         self, call: Call, texts: Sequence[str], options: Options
     ) -> tuple[list[int], list[int]]:
         """Tokens of each text, untruncated, and how many of them are unknown."""
         plan = self.served.plan(call, options)
-        held = self._admit(call, plan, texts)
+        held = self.admit(call, plan, texts)
         try:
             parts = await asyncio.gather(
                 *(
-                    self._pool.run(plan.request_class, self._tokenizer.count, part, plan.prompt)
+                    self.pool.run(plan.request_class, self.tokenizer.count, part, plan.prompt)
                     for part in _parts(texts)
                 )
             )
@@ -113,7 +125,7 @@ class Embedder:
             held.release()
         return [t for tokens, _ in parts for t in tokens], [u for _, us in parts for u in us]
 
-    def _admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Held:
+    def admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Held:
         """Check the texts and hold room for what they are likely to need."""
         self.served.check_texts(texts)
         cost = sum(self.costs(self.estimate(texts)))
@@ -130,14 +142,14 @@ class Embedder:
     async def encode(self, texts: Sequence[str], plan: Plan) -> Encoded:
         """Tokenise, off the event loop unless it is quick; errors carry the position in `texts`."""
         if sum(map(len, texts)) + len(texts) * len(plan.prompt) <= _INLINE_CHARS:
-            whole = self._tokenizer.encode(texts, plan.prompt, plan.truncate)
+            whole = self.tokenizer.encode(texts, plan.prompt, plan.truncate)
         else:
             whole = await self._encode_in_slices(texts, plan)
         self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))
         return whole
 
     async def _encode_in_slices(self, texts: Sequence[str], plan: Plan) -> Encoded:
-        run, encode = self._pool.run, self._tokenizer.encode
+        run, encode = self.pool.run, self.tokenizer.encode
         parts = await asyncio.gather(
             *(
                 run(plan.request_class, encode, part, plan.prompt, plan.truncate)
@@ -189,14 +201,17 @@ class Embedder:
         """How busy this server is."""
         return look(self._counters, self.room, self._engine.waiting(), self._cost)
 
-    async def _rows(self, call: Call, plan: Plan, encoded: Encoded, costs: list[int]) -> Rows:
+    async def _rows(
+        self, call: Call, plan: Plan, encoded: Encoded, costs: list[int]
+    ) -> tuple[Rows, float]:
+        """Rows of a whole request, and the seconds that its batches took."""
         if not encoded.ids:
-            return Rows(b"", 0)
+            return NO_ROWS, 0.0
         gather = Gather(len(encoded.ids), plan.form)
         sink = Sink(gather.add, gather.fail)
         key = self.submit(call, plan, encoded.ids, costs, sink, shared=encoded.shared)
         try:
-            return await gather.whole
+            return await gather.whole, gather.seconds
         finally:
             self.withdraw(key)
 

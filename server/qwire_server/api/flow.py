@@ -7,14 +7,14 @@ than a bounded number of this stream's tokens is in flight, so both sides stay f
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwire_server.api.chunk import Answer, Chunk
 from qwire_server.api.dispatch import Sink
 from qwire_server.api.embedder import asker
-from qwire_server.api.gather import error_of
+from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.work import NO_ROWS
 from qwire_server.text.pool import slices
 
@@ -25,27 +25,8 @@ if TYPE_CHECKING:
     from qwire_server.api.embedder import Embedder
     from qwire_server.api.room import Held
     from qwire_server.api.served import Plan
-    from qwire_server.engine.work import Outcome, RowForm, Rows, TokenIds
+    from qwire_server.engine.work import Outcome
     from qwire_server.errors import RequestError
-    from qwire_server.text.tokenizer import Encoded
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Some texts of a stream: row i belongs to `ids[i]`; the texts of `errors` have none."""
-
-    ids: list[int]
-    rows: Rows
-    form: RowForm
-    usage: list[tuple[int, int, int]]  # tokens, cut, unknown; parallel to ids
-    errors: list[tuple[int, RequestError]]
-    tokens: int  # of all these texts; in flight until this is written
-    cost: int = 0  # of all these texts, microseconds of device time
-
-    @property
-    def texts(self) -> int:
-        """Texts that this answers."""
-        return len(self.ids) + len(self.errors)
 
 
 class Notice(Enum):
@@ -92,13 +73,16 @@ class Flow:
         Raises:
             RequestError: the options fit no text of the stream.
         """
-        plan = self.served.plan(self._call, options)
+        await self.feed(ids, texts, self.served.plan(self._call, options))
+
+    async def feed(self, ids: Sequence[int], texts: Sequence[str], plan: Plan) -> None:
+        """The same by a plan that is already checked."""
         self.texts += len(texts)
         self._texts_in_flight += len(texts)
         # No slice is larger than a batch: the queue is filled to its bound, not far beyond it.
         sizes = self._embedder.estimate(texts)
         for part in slices(sizes, self.served.limits.batch_tokens):
-            chunk = _Chunk(plan, list(ids[part]), list(texts[part]))
+            chunk = Chunk(plan, list(ids[part]), list(texts[part]))
             await self._start(chunk, sizes[part])
             while self._tokens_in_flight > self._window:
                 self._shrunk.clear()
@@ -140,7 +124,7 @@ class Flow:
             task.cancel()
         await asyncio.gather(*self._chunks, return_exceptions=True)
 
-    async def _start(self, chunk: _Chunk, sizes: list[int]) -> None:
+    async def _start(self, chunk: Chunk, sizes: list[int]) -> None:
         estimate = sum(sizes)
         sized = [self.served.text_error(i, t) for i, t in enumerate(chunk.texts)]
         if any(sized):
@@ -155,9 +139,9 @@ class Flow:
         task.add_done_callback(lambda _: held.release())
         task.add_done_callback(self._ended)
 
-    async def _run(self, chunk: _Chunk, held: Held, estimate: int) -> None:
+    async def _run(self, chunk: Chunk, held: Held, estimate: int) -> None:
         """One chunk, from tokenising to its last answer."""
-        key = None
+        key, watch = None, Stopwatch()
         try:
             encoded = await self._embedder.encode(chunk.texts, chunk.plan)
             tokens, shared = sum(encoded.tokens), encoded.shared
@@ -169,7 +153,7 @@ class Flow:
             if encoded.errors:
                 self._answer_errors(chunk, encoded.errors)
                 chunk = chunk.without(set(encoded.errors))
-            chunk.expect(encoded, costs)
+            chunk.expect(encoded, costs, watch)
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(
@@ -180,13 +164,13 @@ class Flow:
             if key is not None:
                 self._embedder.withdraw(key)
 
-    def _answer(self, chunk: _Chunk, held: Held, outcome: Outcome) -> None:
+    def _answer(self, chunk: Chunk, held: Held, outcome: Outcome) -> None:
         """Called in the event loop with the outcome of one batch."""
         answer = chunk.answer(outcome)
         self._ready.put_nowait(answer)
         held.answered(answer.cost)
 
-    def _answer_errors(self, chunk: _Chunk, errors: Mapping[int, RequestError]) -> None:
+    def _answer_errors(self, chunk: Chunk, errors: Mapping[int, RequestError]) -> None:
         by_id = [(chunk.ids[i], error) for i, error in errors.items()]
         self._ready.put_nowait(Answer([], NO_ROWS, chunk.plan.form, [], by_id, tokens=0))
 
@@ -202,44 +186,3 @@ class Flow:
     def _end_if_done(self) -> None:
         if self._finished and not self._texts_in_flight:
             self._ready.put_nowait(None)
-
-
-class _Chunk:
-    """A slice of a stream that is tokenised and submitted as one work."""
-
-    def __init__(self, plan: Plan, ids: list[int], texts: list[str]) -> None:
-        self.plan = plan
-        self.ids = ids
-        self.texts = texts
-        self.token_ids: list[TokenIds] = []
-        self.costs: list[int] = []
-        self.answered = asyncio.Event()
-        self._usage: list[tuple[int, int, int]] = []
-        self._missing = len(texts)
-
-    def without(self, dropped: set[int]) -> _Chunk:
-        kept = [i for i in range(len(self.texts)) if i not in dropped]
-        return _Chunk(self.plan, [self.ids[i] for i in kept], [self.texts[i] for i in kept])
-
-    def expect(self, encoded: Encoded, costs: list[int]) -> None:
-        """Take the tokens of the texts that are left."""
-        kept = [i for i in range(len(encoded.ids)) if i not in encoded.errors]
-        tokens, cut, unknown = encoded.tokens, encoded.cut, encoded.unknown
-        self.token_ids = [encoded.ids[i] for i in kept]
-        self.costs = [costs[i] for i in kept]
-        self._usage = [(tokens[i], cut[i], unknown[i]) for i in kept]
-
-    def answer(self, outcome: Outcome) -> Answer:
-        failed = [f.index for f in outcome.failures]
-        self._missing -= len(outcome.indices) + len(failed)
-        if not self._missing:
-            self.answered.set()
-        return Answer(
-            ids=[self.ids[i] for i in outcome.indices],
-            rows=outcome.rows,
-            form=self.plan.form,
-            usage=[self._usage[i] for i in outcome.indices],
-            errors=[(self.ids[f.index], error_of(f)) for f in outcome.failures],
-            tokens=sum(self._usage[i][0] for i in (*outcome.indices, *failed)),
-            cost=sum(self.costs[i] for i in (*outcome.indices, *failed)),
-        )

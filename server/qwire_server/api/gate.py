@@ -8,17 +8,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from qwire_server.errors import Unavailable
+from qwire_server.errors import NotServed, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwire_server.api.embedder import Embedder
+    from qwire_server.api.reranker import Reranker
     from qwire_server.checkpoint.progress import Progress
 
 
 class Gate:
-    """Holds the embedder once there is one, and tells those who care when the state changes.
+    """Holds what serves once it is there, and tells those who care when the state changes.
 
     Args:
         progress: of the start.
@@ -28,6 +29,7 @@ class Gate:
         self.draining = asyncio.Event()
         self._progress = progress
         self._embedder: Embedder | None = None
+        self._reranker: Reranker | None = None
         self._reason = ""
         self._watchers: set[Callable[[], None]] = set()
         self._open_calls = 0
@@ -45,7 +47,7 @@ class Gate:
     @property
     def reason(self) -> str:
         """Why no work is taken; empty when it is."""
-        if self._reason or self._embedder:
+        if self._reason or self._embedder or self._reranker:
             return self._reason
         return f"{self._progress}: try again in a moment"
 
@@ -55,19 +57,44 @@ class Gate:
         return self._open_calls
 
     def embedder(self) -> Embedder:
-        """The way in.
+        """The way in for texts.
+
+        Raises:
+            Unavailable: loading, draining or failed.
+            NotServed: nothing but a reranker is served.
+        """
+        self._check()
+        if self._embedder is None:
+            raise NotServed("this server has no embedding model: start one with --model")
+        return self._embedder
+
+    def reranker(self) -> Reranker:
+        """The way in for a query and its documents.
+
+        Raises:
+            Unavailable: loading, draining or failed.
+            NotServed: no reranker is served.
+        """
+        self._check()
+        if self._reranker is None:
+            raise NotServed(
+                "this server has no reranker: start it with --reranker Qwen/Qwen3-Reranker-0.6B"
+            )
+        return self._reranker
+
+    def models(self) -> tuple[Embedder | None, Reranker | None]:
+        """What is served; one of the two at least.
 
         Raises:
             Unavailable: loading, draining or failed.
         """
-        if self._embedder is None or self._reason:
-            raise Unavailable(self.reason)
-        return self._embedder
+        self._check()
+        return self._embedder, self._reranker
 
-    def open(self, embedder: Embedder) -> None:
+    def open(self, embedder: Embedder | None, reranker: Reranker | None = None) -> None:
         """Loaded and warm: take work."""
         if not self.draining.is_set():
-            self._embedder, self._reason = embedder, ""
+            self._embedder, self._reranker, self._reason = embedder, reranker, ""
             self._tell()
 
     def close(self, reason: str) -> None:
@@ -98,6 +125,10 @@ class Gate:
     def unwatch(self, told: Callable[[], None]) -> None:
         """Stop calling `told`."""
         self._watchers.discard(told)
+
+    def _check(self) -> None:
+        if self.reason:
+            raise Unavailable(self.reason)
 
     def _tell(self) -> None:
         for told in list(self._watchers):

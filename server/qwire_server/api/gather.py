@@ -19,10 +19,12 @@ class Gather:
 
     Attributes:
         whole: the rows, once all are there.
+        seconds: that the batches of its texts took so far.
     """
 
     def __init__(self, texts: int, form: RowForm) -> None:
         self.whole: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
+        self.seconds = 0.0
         self._missing = texts
         self._form = form
         self._data = bytearray()
@@ -33,6 +35,7 @@ class Gather:
         """Take the outcome of one batch."""
         if self.whole.done():
             return
+        self.seconds += outcome.seconds
         if outcome.failures:
             self.whole.set_exception(error_of(outcome.failures[0]))
             return

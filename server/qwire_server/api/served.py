@@ -14,7 +14,7 @@ from qwire_server.errors import (
     RequestTooLarge,
     TextTooLarge,
 )
-from qwire_server.text.prompts import prompt_for
+from qwire_server.text.prompts import prompt_for, prompt_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,7 @@ class Served:
     device: str
     dtype: str
     limits: Limits
+    aliases: tuple[str, ...] = ()
 
     def plan(self, call: Call, options: Options) -> Plan:
         """Check a request's options.
@@ -72,10 +73,10 @@ class Served:
         Raises:
             ModelNotFound, FingerprintMismatch, InvalidDimensions, InvalidRequest.
         """
-        self._check_identity(options)
+        self.check_identity(options.model, options.expected_fingerprint)
         return Plan(
             form=RowForm(self._dimensions(options), options.normalize, options.encoding),
-            prompt=prompt_for(self.prompts, options.input_type, options.instruction),
+            prompt=self._prompt(options),
             truncate=options.truncate,
             request_class=options.request_class or call.default_class,
         )
@@ -119,16 +120,29 @@ class Served:
             index=index,
         )
 
-    def _check_identity(self, options: Options) -> None:
-        if options.model and not same_model(options.model, self.model):
-            raise ModelNotFound(f"{_shown(options.model)} is not served here, {self.model} is")
-        expected = options.expected_fingerprint
+    def check_identity(self, model: str | None, expected: str | None) -> None:
+        """Check the model and the fingerprint that a request asks for.
+
+        Raises:
+            ModelNotFound, FingerprintMismatch.
+        """
+        if model and not self.answers_to(model):
+            raise ModelNotFound(f"{_shown(model)} is not served here, {self.model} is")
         if expected and expected != self.fingerprint:
             raise FingerprintMismatch(
                 f"the index was made with fingerprint {_shown(expected)}, this server's is "
                 f"{self.fingerprint} ({self.model}): their vectors must not be mixed; embed the "
                 "index anew, or serve the model that made it"
             )
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a name is that of this model: in full, its last path component, an alias."""
+        return any(same_model(name, own) for own in (self.model, *self.aliases))
+
+    def _prompt(self, options: Options) -> str:
+        if options.prompt_name is not None:
+            return prompt_named(self.prompts, options.prompt_name)
+        return prompt_for(self.prompts, options.input_type, options.instruction)
 
     def _dimensions(self, options: Options) -> int:
         if options.dimensions is None:

@@ -57,7 +57,7 @@ def fingerprint(content: str, layout: Layout, *, dtype: str, max_tokens: int) ->
 
     The model's name is left out: the same weights under another name give the same vectors.
     """
-    facts = {
+    facts: dict[str, str | int] = {
         "content": content,
         "dtype": dtype,
         "pooling": layout.pooling,
@@ -65,5 +65,21 @@ def fingerprint(content: str, layout: Layout, *, dtype: str, max_tokens: int) ->
         "query": layout.prompts.query,
         "document": layout.prompts.document,
     }
+    return _digest(facts)
+
+
+def rank_fingerprint(content: str, *, dtype: str, max_tokens: int, instruction: str) -> str:
+    """Digest of everything that changes a reranker's scores; 16 hex digits."""
+    return _digest(
+        {
+            "content": content,
+            "dtype": dtype,
+            "max_tokens": max_tokens,
+            "rerank_instruction": instruction,
+        }
+    )
+
+
+def _digest(facts: dict[str, str | int]) -> str:
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_SHORT]

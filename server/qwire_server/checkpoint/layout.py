@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from qwire_server.errors import ModelError
@@ -36,11 +36,16 @@ INSTRUCTION_TEMPLATE = "Instruct: {instruction}\nQuery:"
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What is put before a text; `template` is empty where the model takes no instruction."""
+    """What is put before a text; `template` is empty where the model takes no instruction.
+
+    Attributes:
+        named: all that config_sentence_transformers.json lists, `query` and `document` included.
+    """
 
     query: str = ""
     document: str = ""
     template: str = ""
+    named: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ def read(folder: Path, pooling: str = "auto") -> Layout:
 
 def _read(folder: Path, pooling: str) -> Layout:
     config = read_json(folder / "config.json")
+    _refuse_rerankers(folder, config)
     model_type = config.get("model_type", "")
     _refuse_unserved(folder, config, model_type)
     bert_config = read_json(folder / "sentence_bert_config.json", missing={})
@@ -111,6 +117,15 @@ def read_json(path: Path, missing: Any = None) -> Any:
         raise ModelError(f"{path} cannot be read: {error}") from error
 
 
+def _refuse_rerankers(folder: Path, config: dict[str, Any]) -> None:
+    architecture = str((config.get("architectures") or [""])[0])
+    if architecture.endswith("ForSequenceClassification"):
+        raise ModelError(
+            f"{folder} holds a classifier ({architecture}), not an embedding model: a reranker is "
+            "served with --reranker"
+        )
+
+
 def _refuse_unserved(folder: Path, config: dict[str, Any], model_type: str) -> None:
     if model_type not in {"qwen3", "bert"}:
         raise ModelError(
@@ -138,7 +153,8 @@ def _pooling(folder: Path, wanted: str) -> Pooling:
     if not modules and wanted == "auto":
         raise ModelError(
             f"{folder} has no modules.json, so it does not say how tokens become one vector: "
-            "set --pooling last, mean or cls (Qwen3-Embedding uses last)"
+            "set --pooling last, mean or cls (Qwen3-Embedding uses last); a reranker is served "
+            "with --reranker"
         )
     steps = [(str(m["type"]), str(m["path"])) for m in modules]
     for step, _ in steps:
@@ -178,7 +194,7 @@ def _prompts(folder: Path) -> Prompts:
     query = named.get("query", "")
     document = named.get("document") or named.get("passage", "")
     template = INSTRUCTION_TEMPLATE if _TEMPLATE.fullmatch(query) else ""
-    return Prompts(query, document, template)
+    return Prompts(query, document, template, named)
 
 
 def _languages(folder: Path) -> tuple[str, ...]:

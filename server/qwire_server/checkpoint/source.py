@@ -37,6 +37,7 @@ def find(
     revision: str | None = None,
     model_source: ModelSource = "hub",
     progress: Progress | None = None,
+    flag: str = "--model",
 ) -> Source:
     """Locate a model, downloading it if need be.
 
@@ -46,18 +47,19 @@ def find(
         model_source: where an id is looked up: the Hugging Face hub (or the mirror that HF_ENDPOINT
             names), or ModelScope.
         progress: told how a download goes.
+        flag: that named it, for messages.
 
     Raises:
         ModelError: it cannot be had; the message says what to do.
     """
-    if model == DEMO:
+    if model == DEMO and flag == "--model":
         return _demo()
     path = Path(model).expanduser()
     if path.is_dir():
         return Source(path.resolve().name, path)
     if path.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1:
         raise ModelError(
-            f"--model {model}: no such folder, and a hub id looks like Qwen/Qwen3-Embedding-0.6B"
+            f"{flag} {model}: no such folder, and a hub id looks like Qwen/Qwen3-Embedding-0.6B"
         )
     progress = progress or Progress()
     progress.begin(model)

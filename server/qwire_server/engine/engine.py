@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -165,7 +166,8 @@ class Engine:
             self._ended = max(self._ended, flight.ended)
             self._observer.batch(flight.record(done))
         if self._inflight.settle(flight):
-            self._deliver([_expired(item) for item in flight.taken.expired] + done.outcomes)
+            timed = [replace(outcome, seconds=flight.seconds) for outcome in done.outcomes]
+            self._deliver([_expired(item) for item in flight.taken.expired] + timed)
 
     def _land(self, flight: Flight) -> Done | None:
         """Wait for a batch; None if it must be run again."""

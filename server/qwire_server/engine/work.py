@@ -91,9 +91,14 @@ NO_ROWS = Rows(b"", 0)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer to some texts of one work: `indices[i]` has row i of `rows`."""
+    """The answer to some texts of one work: `indices[i]` has row i of `rows`.
+
+    Attributes:
+        seconds: that their batch took on the device.
+    """
 
     key: int
     indices: list[int] = field(default_factory=list)
     rows: Rows = NO_ROWS
     failures: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0

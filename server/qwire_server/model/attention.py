@@ -116,7 +116,7 @@ def attend_varlen(
     scale: float | None,
 ) -> torch.Tensor:
     """CUDA, compute capability 8.0 and more, bf16 or fp16: one kernel for the whole batch."""
-    kernel, extra = _varlen_kernel()
+    kernel, extra = varlen_kernel()
     keys = packed.keys or packed
     result = kernel(
         query,
@@ -135,7 +135,7 @@ def attend_varlen(
 
 
 @cache
-def _varlen_kernel() -> tuple[Callable[..., Any], dict[str, bool]]:
+def varlen_kernel() -> tuple[Callable[..., Any], dict[str, bool]]:
     """The kernel, and what this torch wants besides: looked up once, not in each layer."""
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  imports CUDA's part
 

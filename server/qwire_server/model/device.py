@@ -45,10 +45,11 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """bf16 where the device computes it natively, fp32 elsewhere, unless told."""
+    """bf16 where the device computes it faster, fp32 elsewhere, unless told."""
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
-    return torch.bfloat16 if has_native_bf16(device) else torch.float32
+    fast = has_native_bf16(device) if device.type == "cuda" else cpu_has_bf16()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def has_native_bf16(device: torch.device) -> bool:
@@ -56,12 +57,25 @@ def has_native_bf16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BF16_CAPABILITY
 
 
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies matrices of bf16 itself; without, it is slower than fp32.
+
+    False where this torch cannot tell.
+    """
+    told: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not in every torch that is served
+    return bool(told.get("amx_bf16") or told.get("avx512_bf16"))
+
+
 def describe_device(device: torch.device) -> str:
     """A name for people: the GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def check_memory(device: torch.device, dtype: str, needed: int, limit: int | None) -> None:
+def check_memory(
+    device: torch.device, dtype: str, needed: int, limit: int | None, *, taken: int = 0
+) -> None:
     """Hold this process to `limit` bytes of `device`, and refuse weights that cannot fit.
 
     On a GPU the limit bounds all that torch allocates; on a CPU the weights only.
@@ -71,14 +85,16 @@ def check_memory(device: torch.device, dtype: str, needed: int, limit: int | Non
         dtype: of the weights, for the message.
         needed: bytes of the weights.
         limit: of `--memory-limit`; None for all that is free.
+        taken: bytes of another model's weights that are on the device already.
 
     Raises:
         StartError: the weights alone need more.
     """
-    if limit is not None and needed > limit:
+    if limit is not None and needed + taken > limit:
+        beside = f" beside {_size(taken)} of the other model" if taken else ""
         raise StartError(
-            f"the weights need {_size(needed)} in {dtype}, --memory-limit is {_size(limit)}: raise "
-            f"it, {_smaller(dtype)}"
+            f"the weights need {_size(needed)} in {dtype}{beside}, --memory-limit is "
+            f"{_size(limit)}: raise it, {_smaller(dtype)}"
         )
     if device.type != "cuda":
         return

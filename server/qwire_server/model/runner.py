@@ -15,9 +15,10 @@ from qwire_server.model.device import mapped_errors
 from qwire_server.model.errors import OutOfMemory
 from qwire_server.model.forward import Forward
 from qwire_server.model.launched import timed
-from qwire_server.model.on_stream import OnStream, in_order
+from qwire_server.model.on_stream import OnStream
 from qwire_server.model.packing import pack
 from qwire_server.model.prefix import Prefixes, token_bytes
+from qwire_server.model.staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
-    from qwire_server.model.forward import Head
+    from qwire_server.model.forward import Head, PackedForward
     from qwire_server.model.launched import Launched
     from qwire_server.model.prefix import Prefix
+    from qwire_server.model.staging import Fetched
+
+_HOST = torch.device("cpu")
 
 
 class PackedRunner:
@@ -38,12 +42,21 @@ class PackedRunner:
         head: reads rows from its last hidden states.
         prefix_bytes: most that may be kept of what texts begin with. More than 0 only for a causal
             model whose head reads last tokens.
+        forward: of the same model and head, for batches without a prefix; as it is by default.
     """
 
-    def __init__(self, model: PreTrainedModel, head: Head, prefix_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        head: Head,
+        prefix_bytes: int = 0,
+        forward: PackedForward | None = None,
+    ) -> None:
         self._model = model
         self._device = model.device
-        self._forward = Forward(model, head)
+        self._plain = Forward(model, head)
+        self._forward = forward or self._plain
+        self._staging = Staging(model.device)
         self._prefixes = Prefixes(prefix_bytes, token_bytes(model)) if prefix_bytes else None
 
     def __repr__(self) -> str:
@@ -109,18 +122,20 @@ class PackedRunner:
             return OnStream(self._device, lambda: self._start(token_ids, prefix), saved)
         return timed(lambda: self._run(token_ids, prefix), saved)
 
-    def _start(
-        self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None
-    ) -> tuple[torch.Tensor, NDArray[np.int64]]:
-        """Rows on the device, in packed order, and that order."""
+    def _start(self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None) -> Fetched:
+        """Enqueue it all: the batch there, the forward, the rows back."""
         with torch.inference_mode():
-            packed = pack(token_ids, self._device, prefix)
-            rows = self._forward(packed)
-            return rows[len(rows) - len(token_ids) :], packed.order  # the first may be a prefix's
+            if prefix:
+                packed = pack(token_ids, self._device, prefix)
+                # The first row may be the prefix's.
+                rows = self._plain(packed)[-len(token_ids) :]
+            else:
+                packed = self._staging.stage(pack(token_ids, _HOST))
+                rows = self._forward(packed)
+            return self._staging.fetch(rows, packed.order)
 
     def _run(
         self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None
     ) -> NDArray[np.float32]:
         with mapped_errors(self._device):
-            rows, order = self._start(token_ids, prefix)
-            return in_order(rows.numpy(), order)
+            return self._start(token_ids, prefix).wait()

@@ -77,6 +77,11 @@ class Pool:
         self._waiting.put(_Slice(priority, next(self._numbers), call))
         return await future
 
+    @property
+    def threads(self) -> int:
+        """Threads that tokenise."""
+        return len(self._threads)
+
     def close(self) -> None:
         """Finish what waits, end the threads."""
         for _ in self._threads:

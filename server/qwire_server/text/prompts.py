@@ -23,6 +23,19 @@ class InputType(IntEnum):
     NONE = 3
 
 
+def prompt_named(prompts: Prompts, name: str) -> str:
+    """The prompt that the model's own configuration calls so.
+
+    Raises:
+        InvalidRequest: it names no such prompt.
+    """
+    if name not in prompts.named:
+        listed = ", ".join(f'"{known}"' for known in prompts.named)
+        names = f"Available prompts: [{listed}]" if listed else "It has none: leave it unset"
+        raise InvalidRequest(f"the model has no prompt {name[:100]!a}. {names}")
+    return prompts.named[name]
+
+
 def prompt_for(prompts: Prompts, input_type: InputType, instruction: str | None) -> str:
     """The prompt of one request.
 

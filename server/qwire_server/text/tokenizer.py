@@ -6,7 +6,6 @@ The `tokenizers.Tokenizer` inside is shared by threads and never reconfigured af
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from itertools import takewhile
@@ -16,6 +15,8 @@ import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
+from qwire_server.text.encoded import Encoded
+from qwire_server.text.spelling import join, spell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.errors import RequestError
+    from qwire_server.text.spelling import Token
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
 # Texts of each kind, behind a prompt: its last token is its own where none of them joins it.
@@ -38,40 +39,6 @@ class Truncate(IntEnum):
     END = 1
     START = 2
     NONE = 3
-
-
-@dataclass(slots=True)
-class Encoded:
-    """Token ids of some texts, in their order; a text that was refused has an empty array.
-
-    Attributes:
-        ids: one int32 array for each text, prompt and special tokens included.
-        cut: tokens left out of each text.
-        unknown: tokens of each text that the tokenizer has no entry for.
-        errors: what is wrong with a text, by its position.
-        shared: so many ids at the beginning are the same in all texts, as far as is known.
-    """
-
-    ids: list[NDArray[np.int32]] = field(default_factory=list)
-    cut: list[int] = field(default_factory=list)
-    unknown: list[int] = field(default_factory=list)
-    errors: dict[int, RequestError] = field(default_factory=dict)
-    shared: int = 0
-
-    @property
-    def tokens(self) -> list[int]:
-        """Tokens that are computed for each text."""
-        return [len(ids) for ids in self.ids]
-
-    def extend(self, other: Encoded) -> None:
-        """Append texts; their errors are moved to their new positions."""
-        for index, error in other.errors.items():
-            moved = len(self.ids) + index
-            self.errors[moved] = type(error)(error.message, index=moved)
-        self.shared = min(self.shared, other.shared) if self.ids else other.shared
-        self.ids += other.ids
-        self.cut += other.cut
-        self.unknown += other.unknown
 
 
 class Tokenizer:
@@ -163,6 +130,14 @@ class Tokenizer:
         ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
         return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
 
+    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
+        """Tokens of each text, prompt included; special ones around it only if asked for."""
+        return spell(self._rust, [self._lower(prompt + text) for text in texts], special=special)
+
+    def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+        """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+        return join(self._rust, ids, skip_special=skip_special)
+
     def shared(self, prompt: str) -> int:
         """How many leading tokens texts with this prompt share, as a rule: to be checked by id.
 
@@ -191,11 +166,13 @@ class Tokenizer:
         """Cut one over-long text, or record its error."""
         if truncate is Truncate.NONE:
             encoded.cut[index] = 0
-            encoded.errors[index] = TextTooLong(
+            error = TextTooLong(
                 f"a text has {len(ids)} tokens, the model takes {self.max_tokens}: "
                 "shorten it, or set truncate to end or start",
                 index=index,
             )
+            error.tokens, error.max_tokens = len(ids), self.max_tokens
+            encoded.errors[index] = error
             return ids[:0]
         head = self._before + self._prompt_tokens(text, prompt_chars)
         kept = self.max_tokens - self._after

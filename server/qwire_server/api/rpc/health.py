@@ -15,18 +15,30 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from qwire_server.api.rpc.guard import ascii_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from qwire_server.api.embedder import Embedder
     from qwire_server.api.gate import Gate
+    from qwire_server.api.reranker import Reranker
     from qwire_server.api.rpc.guard import Context
 
-SERVICES = ("", "qwire.v1.Embedding")
+# What each name needs, as `Gate.models` has it: an embedding model, a reranker, or either.
+SERVICES: dict[str, Callable[[Embedder | None, Reranker | None], object]] = {
+    "": lambda embedder, reranker: embedder or reranker,
+    "qwire.v1.Embedding": lambda embedder, _: embedder,
+    "qwire.v1.Reranking": lambda _, reranker: reranker,
+    "tei.v1.Info": lambda embedder, reranker: embedder or reranker,
+    "tei.v1.Tokenize": lambda embedder, reranker: embedder or reranker,
+    "tei.v1.Embed": lambda embedder, _: embedder,
+    "tei.v1.Rerank": lambda _, reranker: reranker,
+    "tei.v1.Predict": lambda *_: None,  # no classifier is served
+}
 REASON_KEY = "qwire-reason"  # of the trailing metadata
 _Response = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ships no types
-    """Health of the whole server and of its one service, which are the same."""
+    """Health of the whole server and of its services: one without a model is NOT_SERVING."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -60,5 +72,5 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # sh
     def _status(self, service: str) -> health_pb2.HealthCheckResponse:
         if service not in SERVICES:
             return _Response(status=_Response.SERVICE_UNKNOWN)
-        serving = self._gate.is_serving
+        serving = self._gate.is_serving and SERVICES[service](*self._gate.models())
         return _Response(status=_Response.SERVING if serving else _Response.NOT_SERVING)

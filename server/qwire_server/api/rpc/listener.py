@@ -10,10 +10,15 @@ from grpc_reflection.v1alpha import reflection
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from qwire.v1 import rerank_pb2 as rank_pb
+from qwire.v1 import rerank_pb2_grpc as rank_grpc
+from qwire_server.api import tei
 from qwire_server.api.rpc.health import HealthService
+from qwire_server.api.rpc.ranking import RerankingService
 from qwire_server.api.rpc.service import EmbeddingService
 from qwire_server.api.served import MAX_MESSAGE_BYTES
 from qwire_server.errors import StartError
+from qwire_server.pb.tei.v1 import tei_pb2
 
 if TYPE_CHECKING:
     from qwire_server.api.gate import Gate
@@ -45,8 +50,11 @@ async def listen(
     """
     server = grpc.aio.server(options=_OPTIONS)
     pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, alive_seconds), server)
+    rank_grpc.add_RerankingServicer_to_server(RerankingService(gate, guard, alive_seconds), server)
+    tei.add_services(server, gate, guard)
     health_pb2_grpc.add_HealthServicer_to_server(HealthService(gate), server)
-    names = [s.full_name for p in (pb, health_pb2) for s in p.DESCRIPTOR.services_by_name.values()]
+    files = (pb, rank_pb, tei_pb2, health_pb2)
+    names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]
     reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     address = f"{host}:{port}"
     try:

@@ -29,7 +29,8 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:
         """What runs here."""
         async with self._guard.call("Describe", context, RequestClass.INTERACTIVE):
-            return wire.describe_response(self._gate.embedder().served)
+            embedder, reranker = self._gate.models()
+            return wire.describe_response(embedder.served if embedder else None, reranker)
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
         """Many texts, all or nothing."""
@@ -73,4 +74,7 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
     async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
         """How busy it is."""
         async with self._guard.call("Stats", context, RequestClass.INTERACTIVE):
-            return wire.stats_response(self._gate.embedder().stats())
+            embedder, reranker = self._gate.models()
+            any_model = embedder or (reranker.embedder if reranker else None)
+            assert any_model is not None
+            return wire.stats_response(any_model.stats())

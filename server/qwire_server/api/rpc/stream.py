@@ -1,4 +1,4 @@
-"""One `EmbedStream`: a task that reads, and the method itself, which writes.
+"""One stream: a task that reads, and the method itself, which writes.
 
 Measured traps of grpc.aio that shape it: concurrent writes lose messages, so there is one writer; a
 timed-out read reads as the end of the stream, so reads have no time limit; ending a stream with a
@@ -8,7 +8,7 @@ status can lose replies, so a stopping server sends a notice and lets the client
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
@@ -18,16 +18,62 @@ from qwire_server.api.rpc import wire
 from qwire_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qwire.v1 import embedding_pb2 as pb
-    from qwire_server.api.flow import Answer, Flow
+    from qwire_server.api.chunk import Answer
+    from qwire_server.api.flow import Flow
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context
 
 ALIVE_SECONDS = 10.0
 
 
-async def serve_stream(context: Context, flow: Flow, gate: Gate, alive_seconds: float) -> None:
+class Dialect(Protocol):
+    """The messages of one kind of stream."""
+
+    async def take(self, message: Any) -> None:
+        """Put the texts of one message into the flow."""
+
+    def response(self, ready: Answer | Notice) -> Any:
+        """The message that tells what is ready."""
+
+
+class EmbedDialect:
+    """`EmbedStream`: options hold until a message brings others."""
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._options = Options()
+
+    async def take(self, message: pb.EmbedStreamRequest) -> None:
+        """Put the texts of one message into the flow.
+
+        Raises:
+            RequestError: it is not understood.
+        """
+        if message.HasField("options"):
+            self._options = wire.options_from(message.options)
+        check_ids(message.ids, message.texts)
+        await self._flow.put(message.ids, message.texts, self._options)
+
+    def response(self, ready: Answer | Notice) -> pb.EmbedStreamResponse:
+        """The message that tells what is ready."""
+        if isinstance(ready, Notice):
+            return wire.notice_response(ready)
+        return wire.stream_response(ready)
+
+
+async def serve_stream(
+    context: Context,
+    flow: Flow,
+    gate: Gate,
+    alive_seconds: float,
+    dialect: Dialect | None = None,
+) -> None:
     """Serve one stream to its end: the client's half-close, or an error.
+
+    The messages are those of `EmbedStream` unless `dialect` says otherwise.
 
     Raises:
         RequestError: a message was not understood; texts in flight go unanswered.
@@ -37,10 +83,11 @@ async def serve_stream(context: Context, flow: Flow, gate: Gate, alive_seconds: 
         if gate.draining.is_set():
             flow.notify(Notice.DRAINING)
 
-    reader = asyncio.create_task(_read(context, flow))
+    dialect = dialect or EmbedDialect(flow)
+    reader = asyncio.create_task(_read(context, flow, dialect))
     gate.watch(tell_draining)
     try:
-        await _write(context, flow, alive_seconds)
+        await _write(context, flow, alive_seconds, dialect)
     finally:
         gate.unwatch(tell_draining)
         reader.cancel()
@@ -48,39 +95,39 @@ async def serve_stream(context: Context, flow: Flow, gate: Gate, alive_seconds: 
         await flow.close()
 
 
-async def _read(context: Context, flow: Flow) -> None:
+async def _read(context: Context, flow: Flow, dialect: Dialect) -> None:
     try:
-        options = Options()
         while (message := await context.read()) is not grpc.aio.EOF:
-            if message.HasField("options"):
-                options = wire.options_from(message.options)
-            _check_ids(message)
-            await flow.put(message.ids, message.texts, options)
+            await dialect.take(message)
         flow.finish()
     except Exception as error:  # noqa: BLE001  the writer tells it to the client
         flow.fail(error)
 
 
-def _check_ids(message: pb.EmbedStreamRequest) -> None:
-    if len(message.ids) != len(message.texts):
+def check_ids(ids: Sequence[int], texts: Sequence[str]) -> None:
+    """Check that each text of a message has an id.
+
+    Raises:
+        InvalidRequest: it has not.
+    """
+    if len(ids) != len(texts):
         raise InvalidRequest(
-            f"a message has {len(message.ids)} ids for {len(message.texts)} texts: "
-            "send one id for each text"
+            f"a message has {len(ids)} ids for {len(texts)} texts: send one id for each text"
         )
 
 
-async def _write(context: Context, flow: Flow, alive_seconds: float) -> None:
+async def _write(context: Context, flow: Flow, alive_seconds: float, dialect: Dialect) -> None:
     first = True
     while True:
         try:
             ready = await asyncio.wait_for(flow.next(), alive_seconds)
         except asyncio.TimeoutError:
             if flow.is_busy:
-                await context.write(wire.notice_response(Notice.ALIVE))
+                await context.write(dialect.response(Notice.ALIVE))
             continue
         if ready is None:
             return
-        response = _response(ready)
+        response = dialect.response(ready)
         if first:
             response.model = flow.served.model
             response.fingerprint = flow.served.fingerprint
@@ -88,9 +135,3 @@ async def _write(context: Context, flow: Flow, alive_seconds: float) -> None:
         await context.write(response)
         if not isinstance(ready, Notice):
             flow.written(ready)
-
-
-def _response(ready: Answer | Notice) -> pb.EmbedStreamResponse:
-    if isinstance(ready, Notice):
-        return wire.notice_response(ready)
-    return wire.stream_response(ready)

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from enum import IntEnum
     from typing import TypeVar
 
+    from google.protobuf.message import Message
+
+    from qwire_server.api.chunk import Answer
     from qwire_server.api.embedder import Reply
-    from qwire_server.api.flow import Answer, Notice
-    from qwire_server.api.served import Served
+    from qwire_server.api.flow import Notice
+    from qwire_server.api.reranker import Reranker
+    from qwire_server.api.served import Limits, Served
     from qwire_server.api.stats import ClassStats, Stats
     from qwire_server.engine.work import RowForm, Rows
 
@@ -33,15 +37,15 @@ def options_from(message: pb.EmbedOptions) -> Options:
         InvalidRequest: an enum has a value that this server does not know.
     """
     return Options(
-        model=_optional(message, "model"),
-        expected_fingerprint=_optional(message, "expected_fingerprint"),
-        input_type=_known("input_type", InputType, message.input_type, InputType.DOCUMENT),
-        instruction=_optional(message, "instruction"),
+        model=optional(message, "model"),
+        expected_fingerprint=optional(message, "expected_fingerprint"),
+        input_type=known("input_type", InputType, message.input_type, InputType.DOCUMENT),
+        instruction=optional(message, "instruction"),
         dimensions=message.dimensions if message.HasField("dimensions") else None,
         normalize=message.normalize if message.HasField("normalize") else True,
-        truncate=_known("truncate", Truncate, message.truncate, Truncate.END),
-        encoding=_known("encoding", Encoding, message.encoding, Encoding.FLOAT32),
-        request_class=_known("request_class", RequestClass, message.request_class, None),
+        truncate=known("truncate", Truncate, message.truncate, Truncate.END),
+        encoding=known("encoding", Encoding, message.encoding, Encoding.FLOAT32),
+        request_class=known("request_class", RequestClass, message.request_class, None),
     )
 
 
@@ -84,9 +88,36 @@ def notice_response(notice: Notice) -> pb.EmbedStreamResponse:
     return pb.EmbedStreamResponse(notice=f"NOTICE_{notice.value}")
 
 
-def describe_response(served: Served) -> pb.DescribeResponse:
-    """Reply to `Describe`."""
-    limits = served.limits
+def describe_response(served: Served | None, reranker: Reranker | None) -> pb.DescribeResponse:
+    """Reply to `Describe`; one of the two is there at least."""
+    if served is not None:
+        response = _description(served)
+    else:
+        assert reranker is not None
+        alone = reranker.served
+        response = pb.DescribeResponse(
+            server_version=__version__,
+            device=alone.device,
+            dtype=alone.dtype,
+            limits=_limits(alone.limits),
+        )
+    if reranker is not None:
+        ranks = reranker.served
+        response.reranker.CopyFrom(
+            pb.RerankerInfo(
+                model=ranks.model,
+                revision=ranks.revision,
+                fingerprint=ranks.fingerprint,
+                max_tokens=ranks.max_tokens,
+                instruction=reranker.prompt.instruction,
+                device=ranks.device,
+                dtype=ranks.dtype,
+            )
+        )
+    return response
+
+
+def _description(served: Served) -> pb.DescribeResponse:
     return pb.DescribeResponse(
         model=served.model,
         revision=served.revision,
@@ -103,22 +134,32 @@ def describe_response(served: Served) -> pb.DescribeResponse:
         ),
         device=served.device,
         dtype=served.dtype,
-        limits=pb.Limits(
-            texts_per_request=limits.max_texts,
-            bytes_per_text=limits.max_text_bytes,
-            bytes_per_message=limits.max_message_bytes,
-            tokens_per_batch=limits.batch_tokens,
-            tokens_per_request=limits.request_tokens,
-            tokens_per_stream=limits.stream_tokens,
-        ),
+        limits=_limits(served.limits),
     )
 
 
-def _optional(message: pb.EmbedOptions, name: str) -> str | None:
+def _limits(limits: Limits) -> pb.Limits:
+    return pb.Limits(
+        texts_per_request=limits.max_texts,
+        bytes_per_text=limits.max_text_bytes,
+        bytes_per_message=limits.max_message_bytes,
+        tokens_per_batch=limits.batch_tokens,
+        tokens_per_request=limits.request_tokens,
+        tokens_per_stream=limits.stream_tokens,
+    )
+
+
+def optional(message: Message, name: str) -> str | None:
+    """A string of a message, None where it is absent."""
     return getattr(message, name) if message.HasField(name) else None
 
 
-def _known(name: str, kind: type[E], value: int, default: D) -> E | D:
+def known(name: str, kind: type[E], value: int, default: D) -> E | D:
+    """A value of an enum; 0 is the default.
+
+    Raises:
+        InvalidRequest: this server does not know it.
+    """
     if value == 0:
         return default
     try:

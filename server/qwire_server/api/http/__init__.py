@@ -1,0 +1,1 @@
+"""The HTTP front: OpenAI, rerank and text-embeddings-inference routes, health, metrics, page."""

@@ -1,0 +1,98 @@
+"""The HTTP port: its sockets, and uvicorn on them in this event loop.
+
+Signals are the server's business, and so is when to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from qwire_server.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import ASGIApp
+
+
+class HttpPort:
+    """An open port.
+
+    Attributes:
+        port: that it listens on.
+    """
+
+    def __init__(self, server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        self.port: int = sockets[0].getsockname()[1]
+        self._server = server
+        self._serving = asyncio.ensure_future(server.serve(sockets))
+
+    async def close(self, seconds: float) -> None:
+        """Take no more connections, let responses be sent for at most so long, close."""
+        # uvicorn counts whole seconds, and takes 0 as no limit.
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(seconds))
+        self._server.should_exit = True
+        await self._serving
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def listen(host: str, port: int, app: ASGIApp) -> HttpPort:
+    """Bind, and answer from now on.
+
+    Raises:
+        StartError: the port is taken, or the address is not this machine's.
+    """
+    sockets = _bind(host.strip("[]"), port)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # who calls is who connects
+    )
+    server = _Uvicorn(config)
+    opened = HttpPort(server, sockets)
+    while not server.started:  # noqa: ASYNC110  uvicorn tells nobody; it takes a few turns
+        await asyncio.sleep(0)
+    return opened
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """One socket for each address of a host, all on one port."""
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, number, _, address in dict.fromkeys(found):
+            one = socket.socket(family, kind, number)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            taken = sockets[0].getsockname()[1] if len(sockets) > 1 else port
+            one.bind((address[0], taken, *address[2:]))
+            one.listen()  # a port that is bound, and not listened on, can be bound again
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise StartError(
+            f"cannot listen on {host}:{port} for HTTP ({error.strerror or error}): 8000 is the "
+            "default of other servers too; choose another with --http-port (0 takes a free port, "
+            "off opens none), or another --host"
+        ) from error
+    return sockets

@@ -1,0 +1,100 @@
+"""One `RerankStream`: texts with their queries in, all scores at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from qwire_server.api.chunk import Answer
+from qwire_server.api.flow import Flow
+from qwire_server.api.reranker import RankOptions, scores_of
+from qwire_server.api.tei import wire
+from qwire_server.api.timings import NO_TIME, Timings
+
+if TYPE_CHECKING:
+    from qwire_server.api.call import Call
+    from qwire_server.api.reranker import Reranker
+    from qwire_server.api.tei.arrivals import Arrivals
+    from qwire_server.pb.tei.v1 import tei_pb2 as pb
+
+
+class RerankStream:
+    """The stream of one call.
+
+    Args:
+        call: whose it is.
+        arrivals: of the stream.
+        reranker: the way from texts to scores.
+
+    Attributes:
+        flow: the stream's way through tokeniser and engine.
+        shown: the texts, if the first message asked for them.
+        chars: of the texts and their queries.
+        timings: of the text that took longest.
+    """
+
+    def __init__(
+        self, call: Call, arrivals: Arrivals[pb.RerankStreamRequest], reranker: Reranker
+    ) -> None:
+        self.flow = Flow(reranker.embedder, call)
+        self.shown: list[str] | None = None
+        self.chars = 0
+        self.timings: Timings = NO_TIME
+        self._call = call
+        self._arrivals = arrivals
+        self._reranker = reranker
+        self._options: RankOptions | None = None  # the first message's
+        self._scores: dict[int, float] = {}
+
+    @property
+    def scores(self) -> list[float]:
+        """Of all texts, in their order."""
+        return [self._scores[i] for i in range(len(self._scores))]
+
+    async def serve(self) -> None:
+        """Score all texts up to the client's half-close.
+
+        Raises:
+            RequestError: one of them cannot be scored.
+        """
+        feeder = asyncio.create_task(self._feed())
+        try:
+            while (answer := await self.flow.next()) is not None:
+                assert isinstance(answer, Answer)  # this stream has no notices
+                self._keep(answer)
+                self.flow.written(answer)
+        finally:
+            feeder.cancel()
+            await asyncio.gather(feeder, return_exceptions=True)
+            await self.flow.close()
+
+    async def _feed(self) -> None:
+        try:
+            while await self._arrivals.some():
+                for _, same in groupby(self._arrivals.take(), key=wire.rank_key):
+                    await self._put(list(same))
+            self.flow.finish()
+        except Exception as error:  # noqa: BLE001  `serve` tells it to the client
+            self.flow.fail(error)
+
+    async def _put(self, run: list[pb.RerankStreamRequest]) -> None:
+        options = wire.rank_options(run[0])
+        if self._options is None:
+            self._options = options
+            self.shown = [] if run[0].return_text else None
+        texts = [message.text for message in run]
+        self.chars += sum(len(message.query) + len(message.text) for message in run)
+        if self.shown is not None:
+            self.shown += texts
+        plan = self._reranker.plan(self._call, run[0].query, options)
+        first = self.flow.texts
+        await self.flow.feed(range(first, first + len(texts)), texts, plan)
+
+    def _keep(self, answer: Answer) -> None:
+        for _, error in answer.errors:
+            raise error
+        assert self._options  # the first message came before its answer
+        scores = scores_of(answer.rows, self._options)
+        self._scores.update(zip(answer.ids, scores, strict=True))
+        self.timings = max(self.timings, answer.timings, key=Timings.total)

@@ -1,0 +1,47 @@
+"""The command line around the settings: help, the file's flag, what is said of a bad value."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qwire_server import variables
+from qwire_server.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pydantic_core import ErrorDetails
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves out defaults that only say that there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return (super()._get_help_string(action) or "").replace(" (default: null)", "")
+
+
+def config_file(argv: Sequence[str]) -> Path | None:
+    """The file that `--config` names; it is needed before the other flags are read.
+
+    Raises:
+        StartError: there is no such file.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, default=os.environ.get("QWIRE_CONFIG"))
+    path = parser.parse_known_args(argv)[0].config
+    if path is not None and not Path(path).is_file():
+        raise StartError(f"--config {path}: no such file")
+    return path and Path(path)
+
+
+def told(error: ErrorDetails, settings: Collection[str]) -> str:
+    """One thing that is wrong with the settings, by the name of its flag."""
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        nearest = variables.nearest(name, settings)
+        return f"{name} in the --config file is not a setting{nearest}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"

@@ -1,0 +1,1 @@
+"""Generated stubs of contracts that are not ours."""

@@ -1,0 +1,63 @@
+"""The tokens of a text one by one, with their places in it. Knows no model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Encoding, Tokenizer
+
+
+class Token(NamedTuple):
+    """One token.
+
+    Attributes:
+        text: the part of the text that it stands for; a special token's name.
+        start, stop: in bytes of the text in UTF-8; None for a token that is not part of it.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+def spell(rust: Tokenizer, texts: Sequence[str], *, special: bool) -> list[list[Token]]:
+    """Tokens of each text; those that the tokenizer puts around it only if asked for."""
+    encodings = rust.encode_batch(texts, add_special_tokens=special)
+    return [_spelled(text, e) for text, e in zip(texts, encodings, strict=True)]
+
+
+def join(rust: Tokenizer, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+    """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+    texts: list[str] = rust.decode_batch(ids, skip_special_tokens=skip_special)
+    return texts
+
+
+def _spelled(text: str, encoding: Encoding) -> list[Token]:
+    """The tokens of a text that was encoded with offsets in characters."""
+    at = _byte_offsets(text)
+    parts = zip(
+        encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True
+    )
+    return [
+        Token(token, name, special=True, start=None, stop=None)
+        if special
+        else Token(token, text[start:stop], special=False, start=at[start], stop=at[stop])
+        for token, name, special, (start, stop) in parts
+    ]
+
+
+def _byte_offsets(text: str) -> Sequence[int]:
+    """Where each character begins in UTF-8, and where the last one ends."""
+    if text.isascii():
+        return range(len(text) + 1)
+    points = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    widths = 1 + sum((points >= first).astype(np.int64) for first in (0x80, 0x800, 0x10000))
+    offsets: list[int] = np.concatenate([[0], np.cumsum(widths)]).tolist()
+    return offsets

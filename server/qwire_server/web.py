@@ -1,0 +1,41 @@
+"""Builds the HTTP front as the settings say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwire_server.api.http.app import application
+from qwire_server.api.http.guard import Guard
+from qwire_server.api.http.listener import listen
+from qwire_server.api.http.rules import Rules, allowed_hosts
+from qwire_server.settings import words
+
+if TYPE_CHECKING:
+    from qwire_server.api.gate import Gate
+    from qwire_server.api.http.listener import HttpPort
+    from qwire_server.api.metrics import MetricsObserver
+    from qwire_server.engine.observer import Observer
+    from qwire_server.settings import Settings
+
+
+async def open_http(
+    settings: Settings, gate: Gate, observer: Observer, metrics: MetricsObserver
+) -> HttpPort | None:
+    """Bind, and answer from now on; API routes are refused until the gate opens.
+
+    Returns:
+        The open port; None if the settings want none.
+
+    Raises:
+        StartError: the port is taken, or the address is not this machine's.
+    """
+    if settings.http_port == "off":
+        return None
+    rules = Rules(
+        hosts=allowed_hosts(settings.host, words(settings.http_allowed_hosts)),
+        origins=words(settings.http_cors_origins),
+        body_bytes=settings.http_body_bytes,
+        token_ids=settings.http_token_ids,
+    )
+    app = application(Guard(gate, observer, rules), metrics, settings.tokenizer_threads)
+    return await listen(settings.host, settings.http_port, app)
