@@ -58,7 +58,17 @@ class Stage:
         self.folder, self.device, self.sizes, self.peers = folder, device, sizes, peers
         self.shape = read_shape(folder)
         self.asked = 0.0
-        self._flags = ["--model", model, "--device", device, "--grpc-port", "0", *flags]
+        self._flags = [
+            "--model",
+            model,
+            "--device",
+            device,
+            "--grpc-port",
+            "0",
+            "--http-port",
+            "off",
+            *flags,
+        ]
         self._others = ExitStack()
         self._serving = ExitStack()
         self._target = ""
