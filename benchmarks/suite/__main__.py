@@ -86,6 +86,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--flag", action="append", default=[], metavar="--NAME=VALUE", help="of the server"
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: a test, no figures")
+    parser.add_argument("--commit", help="of this tree, where there is no git to ask")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     chosen = parser.parse_args(argv)
     if chosen.device == "cuda" and "infinity" in chosen.peers:
@@ -103,6 +104,7 @@ def _chosen(every: list[Cell], names: list[str] | None) -> list[Cell]:
 def _about(chosen: argparse.Namespace) -> dict[str, Any]:
     about = {
         **machine.about(),
+        "commit": chosen.commit or machine.commit(),
         "device": chosen.device,
         "flags": chosen.flag,
         "quick": chosen.quick,

@@ -56,7 +56,8 @@ def cells(device: str, sizes: Sizes, peers: tuple[str, ...]) -> list[Cell]:
     first, *others = (stream(uniform(tokens)) for tokens in sizes.lengths)
     first = replace(first, seconds=first.seconds + _LOADING[device])  # of bare forward and peer
     reusing = 2 * (2 * _LOADING[device] + _OVERHEAD + 1.5 * sizes.stream)
-    instructed = [stream(INSTRUCTED), Cell("reuse", "reuse", reusing, reuse.measure)]
+    instructed = stream(INSTRUCTED)
+    reused = Cell("reuse", "reuse", reusing, reuse.measure)
     callers = Cell("callers", "callers", calling, single.callers)
     alike = [
         Cell("start", "start", _START[device], single.start),
@@ -66,5 +67,7 @@ def cells(device: str, sizes: Sizes, peers: tuple[str, ...]) -> list[Cell]:
     ]
     long = [mixed(uniform(tokens)) for tokens in sizes.long]
     if device == "cpu":
-        return [*alike, stream(LOG_NORMAL), *instructed, callers, mixed(BULK), *others, *long]
-    return [*alike, mixed(BULK), stream(LOG_NORMAL), callers, *others, *instructed, *long]
+        first_there = [stream(LOG_NORMAL), instructed, reused, callers, mixed(BULK)]
+        return [*alike, *first_there, *others, *long]
+    # Reuse is off by default there.
+    return [*alike, mixed(BULK), stream(LOG_NORMAL), callers, *others, instructed, *long, reused]

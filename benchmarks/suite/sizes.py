@@ -68,7 +68,7 @@ CPU = Sizes(
     long=(),
     rate=2,  # fifty a second are more than a CPU computes
     questions=60,
-    sides=(2048, 4096),
+    sides=(2048,),
 )
 QUICK = Sizes(
     stream=0.3,
