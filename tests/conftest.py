@@ -73,8 +73,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[_Log]:
-    """Start `qwire serve`, yield its log once ready, stop it with SIGTERM, insist on status 0."""
-    fixed = ["--grpc-port", "0", "--http-port", "0", "--dtype", "float32"]
+    """Start `qwire serve`, yield its log once ready, stop it with SIGTERM, insist on status 0.
+
+    The same question gives the same bits: on every processor, and whatever was asked before.
+    """
+    fixed = ["--grpc-port", "0", "--http-port", "0", "--dtype", "float32", "--prefix-cache", "off"]
     command = [sys.executable, *program, "--model", model, *fixed]
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
     paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]
