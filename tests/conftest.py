@@ -72,17 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-<<<<<<< HEAD
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[_Log]:
     """Start `qwire serve`, yield its log once ready, stop it with SIGTERM, insist on status 0."""
-    command = [sys.executable, *program, "--model", model, "--grpc-port", "0"]
-    command += ["--http-port", "0"]
-=======
-def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[str]:
-    """Start `qwire serve`, yield its gRPC address, stop it with SIGTERM, insist on status 0."""
-    fixed = ["--grpc-port", "0", "--http-port", "off", "--dtype", "float32"]
+    fixed = ["--grpc-port", "0", "--http-port", "0", "--dtype", "float32"]
     command = [sys.executable, *program, "--model", model, *fixed]
->>>>>>> http
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
     paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]
     env["PYTHONPATH"] = os.pathsep.join(paths)
