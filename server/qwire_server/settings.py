@@ -91,12 +91,8 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where GPU or processor have it, else float32"
     )
-    compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile at start; auto: on a GPU, not on a CPU"
-    )
-    cuda_graphs: Literal["auto", "off"] = Field(
-        "auto", description="graphs for short batches; auto: on a GPU, where they are faster"
-    )
+    compile: Literal["auto", "on", "off"] = Field("auto", description="auto: on a GPU, at start")
+    cuda_graphs: Literal["auto", "off"] = Field("auto", description="auto: where they are faster")
     memory_limit: ByteSize | None = Field(
         None, gt=0, description="most memory of the device, such as 8GiB; on a CPU, of the weights"
     )
