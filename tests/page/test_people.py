@@ -172,6 +172,7 @@ def test_everything_that_takes_the_focus_has_a_name_for_readers(page: Page):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("languages", ["en-US", "zh-CN"])
 def test_a_small_screen_shows_all_of_it(browser: Browser, web: Front, languages: str):
     """Nothing to scroll sideways, at 320 pixels too."""
@@ -186,6 +187,7 @@ def test_a_small_screen_shows_all_of_it(browser: Browser, web: Front, languages:
         assert page.js("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.slow
 def test_colours_have_contrast_in_both_themes(page: Page):
     """WCAG AA: 4.5 to 1 for text."""
     settled(page)

@@ -72,6 +72,7 @@ def test_scores_are_the_servers_for_every_dimension_that_it_allows(page: Page, w
         assert shown == pytest.approx([scores[text] for text in order], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_how_many_and_what_is_strong_are_yours_to_say_and_remembered(page: Page):
     settled(page)
     paste(page, TEXTS)
@@ -88,6 +89,7 @@ def test_how_many_and_what_is_strong_are_yours_to_say_and_remembered(page: Page)
     assert page.js("threshold.value") == "1"
 
 
+@pytest.mark.slow
 def test_an_instruction_goes_to_the_server_in_the_models_own_template(page: Page, web: Front):
     settled(page)
     paste(page, TEXTS)
@@ -171,6 +173,7 @@ def test_a_reload_keeps_bases_and_vectors_and_the_server_is_not_asked_again(page
     assert documents_sent(web, since) == 1  # the question
 
 
+@pytest.mark.slow
 def test_a_base_can_be_removed(page: Page):
     settled(page)
     paste(page, TEXTS)
@@ -225,6 +228,7 @@ def test_a_key_is_sent_and_forgotten_with_the_tab(page: Page):
     assert "secret" not in page.js("JSON.stringify(localStorage)")
 
 
+@pytest.mark.slow
 def test_storage_that_is_off_is_no_end(browser: Browser, web: Front):
     """As in some private windows."""
     with browser.page() as page:

@@ -68,6 +68,7 @@ def test_cancel_stops_the_server_too_and_keeps_what_is_done(page: Page, web: Fro
     assert again == len(MANY) + 1  # each once, and the question
 
 
+@pytest.mark.slow
 def test_a_reload_in_the_middle_goes_on_where_it_was(page: Page, web: Front):
     settled(page)
     go = held_after(web, 3)
@@ -121,6 +122,7 @@ def test_a_question_waits_for_a_server_that_is_away(browser: Browser):
             page.until("document.querySelector('#alerts').children.length === 0")
 
 
+@pytest.mark.slow
 def test_a_model_that_loads_is_told_and_waited_for(browser: Browser):
     loading, loaded = threading.Event(), threading.Event()
     runner, port = FakeRunner(32), free_port()
@@ -178,6 +180,7 @@ def test_vectors_of_another_model_are_never_mixed(browser: Browser):
             assert web.observer.requests[0].texts == 2
 
 
+@pytest.mark.slow
 def test_a_model_that_changes_under_an_open_page_is_noticed(browser: Browser):
     """The server refuses the fingerprint that the page sends along."""
     port = free_port()
@@ -203,6 +206,7 @@ def test_an_entry_that_the_server_refuses_costs_only_itself(page: Page):
     page.errors.clear()
 
 
+@pytest.mark.slow
 def test_a_quota_is_waited_out(browser: Browser):
     """429 and Retry-After; the page asks again by itself."""
     with serve(settings={"client_tokens_per_minute": 3000}) as web, browser.page() as page:
