@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from benchmarks.suite.workloads import Workload
 
-_LOOK_SECONDS = 0.1
-
 
 class Calls:
     """So many callers over one connection.
@@ -51,6 +49,7 @@ class Calls:
         listed = requests(workload.texts(different), texts_per_call, queries=workload.queries)
         self._requests = itertools.cycle(listed)
         self._over = False
+        self._answered = asyncio.Event()
         self._refused = 0
         self._done: list[tuple[float, float, bytes]] = []  # began, ended, reply
 
@@ -63,9 +62,9 @@ class Calls:
         asking = [asyncio.create_task(self._ask(self._requests)) for _ in range(self._callers)]
         await asyncio.sleep(self._warm)
         before, since = await self._wire.stats(), time.perf_counter()
+        self._answered.clear()
         await asyncio.sleep(self._window)
-        while not self._done or self._done[-1][1] < since:  # a slow device gets longer
-            await asyncio.sleep(_LOOK_SECONDS)
+        await self._answered.wait()  # a slow device gets longer
         after, ended = await self._wire.stats(), time.perf_counter()
         self._over = True
         await asyncio.gather(*asking)
@@ -88,6 +87,7 @@ class Calls:
             start = time.perf_counter()
             reply = await self._answer(next(requests))
             self._done.append((start, time.perf_counter(), reply))
+            self._answered.set()
 
     async def _answer(self, request: bytes) -> bytes:
         """Asks again as often and as late as the server says, as its clients do."""
