@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
   -p llama_index.postprocessor.qwire -p benchmarks
 
-.PHONY: help demo set-up test test-all test-gpu test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
+.PHONY: help demo set-up browser test test-all test-gpu test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,10 +18,13 @@ demo: ## ask real questions of real documents through a running server (MODEL=..
 set-up: ## create or refresh .venv, with all that development needs
 	@$(PYTHON) scripts/environment.py dev
 
-test: lint ## lint, then the tests that need no GPU and no patience
+browser: ## install the browser that tests/page drives, on Debian as root
+	@$(PYTHON) scripts/browser.py
+
+test: lint browser ## lint, then the tests that need no GPU and no patience
 	$(VENV) -m pytest -m "not slow and not soak and not gpu"
 
-test-all: lint ## lint, then every test that needs no GPU
+test-all: lint browser ## lint, then every test that needs no GPU
 	$(VENV) -m pytest -m "not soak and not gpu"
 
 test-gpu: set-up ## the tests that need a CUDA device
