@@ -70,11 +70,6 @@ WORDS = {
     "Waits is the part of the time in which the device had no work though a text waited.": (
         "“空等”是有文本在等、设备却没有活可干的时间占比。"
     ),
-    "St is sentence-transformers at its default, batches of 32 as they arrive; best is its best "
-    "batch size on a sorted list.": (
-        "st 是默认设置的 sentence-transformers，按到达顺序每批 32 条；“最佳”是在已排序的列表上"
-        "用它最好的批大小。"
-    ),
     "**Quick sizes: these figures mean nothing.**": "**小规模试跑：这些数字没有意义。**",
     "Texts come in eight streams of chunks of 64.": "文本经八个流送入，每块 64 条。",
 }
@@ -91,6 +86,13 @@ PATTERNS = {
         r"对数正态分布，中位数 \1，最多 \2 个 token"
     ),
     r"questions of (\S+) tokens behind (\S+)": r"\1 个 token 的问题，前面有 \2 个 token 的指令",
+    (
+        r"St is sentence-transformers in (\S+) at its default, batches of (\S+) as they arrive; "
+        r"best is its best batch size on a sorted list\."
+    ): (
+        r"st 是 \1、默认设置的 sentence-transformers，按到达顺序每批 \2 条；“最佳”是在已排序的"
+        r"列表上用它最好的批大小。"
+    ),
     r"(.+): (\S+) callers, (\S+) a call": r"\1：\2 个并发调用方，每次 \3 条",
     r"number (\S+) ms": r"第 \1 个（ms）",
     r"Computed in (\S+), at most (\S+) tokens a batch\.": (r"以 \1 计算，每批最多 \2 个 token。"),

@@ -106,6 +106,8 @@ class Callers:
         for thread in threads:
             thread.join()
         inside = [one for one in self._done if since <= one[1] < until]
+        if not inside:
+            raise RuntimeError(f"Infinity answered nothing within {seconds:g} s")
         calls = len(inside)
         return {
             "calls": calls,

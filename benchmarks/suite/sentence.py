@@ -32,6 +32,10 @@ class Peer:
         options = {"dtype": dtype, "attn_implementation": "sdpa"}
         self._model = SentenceTransformer(folder, device=device, model_kwargs=options)
 
+    def about(self) -> dict[str, str]:
+        """How it computes."""
+        return {"dtype": str(next(self._model.parameters()).dtype).removeprefix("torch.")}
+
     def arrival(self, workload: dict[str, Any], texts: int, seconds: float) -> dict[str, Any]:
         """The default: batches of 32 in arrival order, until the time is over or the texts are."""
         kind = Workload(**workload)
@@ -85,4 +89,6 @@ class Peer:
 
 if __name__ == "__main__":
     peer = Peer(*sys.argv[1:])
-    answer({"arrival": peer.arrival, "best": peer.best, "vectors": peer.vectors})
+    answer(
+        {"about": peer.about, "arrival": peer.arrival, "best": peer.best, "vectors": peer.vectors}
+    )

@@ -61,9 +61,10 @@ def _streams(model: dict[str, Any]) -> Iterator[str]:
         f"Waits is the part of the time in which the device had no work though a text waited."
     )
     if peers:
+        dtype = next(cell["st_best"]["dtype"] for cell in cells if "st_best" in cell)
         told += (
-            " St is sentence-transformers at its default, batches of 32 as they arrive; best is "
-            "its best batch size on a sorted list."
+            f" St is sentence-transformers in {dtype} at its default, batches of 32 as they "
+            "arrive; best is its best batch size on a sorted list."
         )
     yield told
 

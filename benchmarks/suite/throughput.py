@@ -88,4 +88,5 @@ def _peers(stage: Stage, kind: Workload, bare: dict[str, Any]) -> dict[str, Any]
     best = stage.peer.ask(
         "best", workload=kind.as_json(), texts=max(texts, 2 * max(fitting)), sizes=fitting
     )
-    return {"st_arrival": arrival, "st_best": best}
+    dtype = stage.peer.ask("about")["dtype"]
+    return {"st_arrival": {**arrival, "dtype": dtype}, "st_best": {**best, "dtype": dtype}}

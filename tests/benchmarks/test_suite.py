@@ -149,6 +149,7 @@ def test_everything_that_a_table_says_has_chinese_words():
         "served": rates,
         "of_bare": 0.9,
         "of_product": 0.4,
+        "st_best": {"dtype": "bfloat16"},
         "over": {"st_arrival": 2.0, "st_best": 1.5},
     }
     questions = {"questions": 100, "first_ms": 3.0, "last_ms": 2.0}

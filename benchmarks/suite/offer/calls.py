@@ -48,6 +48,8 @@ class Calls:
         self._warm, self._window = warm, seconds
         listed = requests(workload.texts(different), texts_per_call, queries=workload.queries)
         self._requests = itertools.cycle(listed)
+        self._over = False
+        self._answered = asyncio.Event()
         self._refused = 0
         self._done: list[tuple[float, float, bytes]] = []  # began, ended, reply
 
@@ -57,15 +59,14 @@ class Calls:
 
     async def run(self) -> dict[str, Any]:
         """Ask for the warm-up and the window; what was answered in the window."""
-        began = time.perf_counter()
-        until = began + self._warm + self._window
-        asking = [
-            asyncio.create_task(self._ask(self._requests, until)) for _ in range(self._callers)
-        ]
+        asking = [asyncio.create_task(self._ask(self._requests)) for _ in range(self._callers)]
         await asyncio.sleep(self._warm)
         before, since = await self._wire.stats(), time.perf_counter()
-        await asyncio.sleep(until - since)
+        self._answered.clear()
+        await asyncio.sleep(self._window)
+        await self._answered.wait()  # a slow device gets longer
         after, ended = await self._wire.stats(), time.perf_counter()
+        self._over = True
         await asyncio.gather(*asking)
         inside = [one for one in self._done if since <= one[1] < ended]
         tokens = [
@@ -81,10 +82,12 @@ class Calls:
             "server": between(before, after),
         }
 
-    async def _ask(self, requests: Iterator[bytes], until: float) -> None:
-        while (start := time.perf_counter()) < until:
+    async def _ask(self, requests: Iterator[bytes]) -> None:
+        while not self._over:
+            start = time.perf_counter()
             reply = await self._answer(next(requests))
             self._done.append((start, time.perf_counter(), reply))
+            self._answered.set()
 
     async def _answer(self, request: bytes) -> bytes:
         """Asks again as often and as late as the server says, as its clients do."""
