@@ -112,7 +112,9 @@ def _measure(cell: Cell, stage: Stage, found: dict[str, Any]) -> None:
 def _last_line(error: Exception) -> str:
     """What the last traceback in it ends with, where the message is a process's log."""
     text = str(error).strip() or type(error).__name__
-    return (re.findall(r"^[\w.]+: .+$", text, re.MULTILINE) or text.splitlines())[-1]
+    return (
+        re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", text, re.MULTILINE) or text.splitlines()[:1]
+    )[-1]
 
 
 def _known(stage: Stage) -> dict[str, Any]:
