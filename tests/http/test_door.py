@@ -151,7 +151,7 @@ def test_an_unknown_path_and_a_wrong_method_say_where_to_look(web: Front):
 
 def test_pages_may_use_nothing_from_elsewhere(web: Front):
     """A strict policy on each response, and no address of another server in what is served."""
-    for path in ("/", "/docs", "/status.js", "/docs.js", "/plain.css"):
+    for path in ("/", "/docs", "/app.js", "/docs.js", "/plain.css"):
         reply = httpx.get(web.url + path)
         assert reply.status_code == 200
         policy = reply.headers["content-security-policy"]

@@ -192,10 +192,10 @@ def test_whoever_calls_while_the_model_is_downloaded_is_told_how_far_it_is(
     hub.faults["model.safetensors"] = Fault(BROKEN_AT, stalls=True)
     environment |= {"HF_HUB_DOWNLOAD_TIMEOUT": "100"}
     command = [sys.executable, "-m", "qwire_server", "--model", MODEL, "--grpc-port", "0"]
-    command += ["--http-port", "off"]
+    command += ["--http-port", "off", "--dtype", "float32"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         lines: list[str] = []
-        port, ready = _Line(r"listening on \S+:(\d+)"), _Line(" ready: ")
+        port, ready = _Line(r"listening on grpc \S+:(\d+)"), _Line(" ready: ")
         reader = threading.Thread(target=_read, args=(server, lines, [port, ready]))
         reader.start()
         try:

@@ -211,6 +211,7 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
             device="cpu",
             dtype="float32",
             limits=self.limits,
+            reranker=pb.RerankerInfo(model="fake-reranker", fingerprint="rank-1"),
         )
 
     async def Embed(self, request, context):  # noqa: N802
