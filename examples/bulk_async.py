@@ -1,6 +1,6 @@
 """Embed a lot with asyncio, and answer questions meanwhile.
 
-    python examples/bulk_async.py [localhost:50051] [2000]
+    python examples/bulk_async.py [localhost:50051] [400]
 
 The stream reads its input as answers come, so memory stays flat; it waits for a server that
 restarts. Single questions overtake it in the server's queue: a person does not wait for a batch job.
@@ -40,21 +40,23 @@ async def embed_all(client: AsyncClient, num_texts: int) -> str:
     """Embed them; what came of it."""
     num_tokens, failed = 0, []
     start = time.perf_counter()
-    async for item in client.embed_stream(texts(num_texts)):
+    async for item in client.embed_stream(texts(num_texts), truncate="none"):
         if item.error is None:
             num_tokens += item.tokens  # and item.embedding goes into a store, under item.id
         else:
             failed.append(f"{item.id}: {item.error}")  # the stream goes on
     rate = num_texts / (time.perf_counter() - start)
-    done = f"{num_texts - len(failed)} of {num_texts} texts, {num_tokens} tokens, {rate:.0f} texts/s"
+    done = (
+        f"{num_texts - len(failed)} of {num_texts} texts, {num_tokens} tokens, {rate:.0f} texts/s"
+    )
     return "\n".join([done, *(f"  failed: {each}" for each in failed)])
 
 
 def texts(num_texts: int) -> Iterator[tuple[str, str]]:
-    """An id and a text at a time, as a file or a database would yield them; one text is bad."""
+    """An id and a text at a time, as a file or a database yields them; one is far too long."""
     articles = cycle(load_articles("en"))
     for number, article in enumerate(islice(articles, num_texts)):
-        yield f"row-{number}", "" if number == 7 else article.passage
+        yield f"row-{number}", article.passage * (400 if number == 7 else 1)
 
 
 if __name__ == "__main__":

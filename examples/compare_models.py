@@ -14,8 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from corpus import load_articles, load_questions
-from faq import best_first
-from scores import Quality, measure
+from scores import Quality, best_first, measure
 
 from qwire import Client
 

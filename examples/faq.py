@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 from corpus import load_articles, load_questions
-from scores import Ranking, measure
+from scores import Ranking, best_first, measure
 
 from qwire import Client
 
@@ -19,7 +18,7 @@ CANDIDATES = 10  # what the first stage hands to the second
 
 
 def main(target: str | None = None) -> None:
-    """Ask 44 labelled questions, worded unlike their answers."""
+    """Ask labelled questions that are worded unlike their answers."""
     articles, questions = load_articles("en"), load_questions("en")
     passages = {article.id: article.passage for article in articles}
     with Client(target) as client:
@@ -40,11 +39,6 @@ def main(target: str | None = None) -> None:
         best = next(iter(ranking))
         if best not in each.answers:
             print(f"  missed: {each.question}\n          {best}, not {each.answers[0]}")
-
-
-def best_first(names: list[str], scores: np.ndarray) -> Ranking:
-    """All articles by falling score."""
-    return {names[i]: float(scores[i]) for i in np.argsort(-scores, kind="stable")}
 
 
 def rerank(client: Client, question: str, first: Ranking, passages: dict[str, str]) -> Ranking:

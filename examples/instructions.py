@@ -10,6 +10,8 @@ and finds one list.
 from __future__ import annotations
 
 import sys
+import textwrap
+from itertools import combinations
 
 from corpus import load_articles
 
@@ -19,7 +21,7 @@ TEXT = (
     "Since yesterday's failed renewal our workspace is locked, the export job died with exit code "
     "137, and our client threatens to end the contract because we missed the delivery date."
 )
-INSTRUCTIONS = {
+INSTRUCTIONS: dict[str, str | None] = {
     "technical": "Given an incident report, retrieve engineering articles about its technical cause",
     "user need": "Given a customer's message, retrieve help articles that tell them what to do next",
     "legal risk": "Given an event, retrieve contract clauses and duties that it touches",
@@ -34,20 +36,18 @@ def main(target: str | None = None) -> None:
         if not served.prompts.template:
             print(f"{served.model} takes no instructions, so there is one list. With Qwen3 there")
             print("are three:  qwire serve --model Qwen/Qwen3-Embedding-0.6B\n")
-        tasks = INSTRUCTIONS if served.prompts.template else {"as it is": None}
+        tasks = INSTRUCTIONS if served.prompts.template else {"one list": None}
         documents = client.embed_documents([article.passage for article in articles])
         queries = {name: client.embed_query(TEXT, instruction=tasks[name]) for name in tasks}
 
-    print(TEXT)
+    print(textwrap.fill(TEXT, 100))
     for name, query in queries.items():
-        print(f"\n{name}: {tasks[name] or ''}")
+        print(f"\n{name}: {tasks[name] or 'no instruction'}")
         scores = documents @ query
         for i in scores.argsort()[::-1][:3]:
             print(f"  {scores[i]:.4f} {articles[i].title}")
-    names = list(queries)
-    for one, other in zip(names, names[1:] + names[:1], strict=True) if len(names) > 1 else ():
-        print(f"\ncosine of {one} and {other}: {queries[one] @ queries[other]:.4f}", end="")
-    print()
+    for one, other in combinations(queries, 2):
+        print(f"\ncosine of {one} and {other}: {queries[one] @ queries[other]:.4f}")
 
 
 if __name__ == "__main__":

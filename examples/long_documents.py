@@ -1,6 +1,6 @@
 """Split long documents, and see what it is worth.
 
-    python examples/long_documents.py [localhost:50051] [200]
+    python examples/long_documents.py [localhost:50051] [120]
 
 A model cuts what is longer than it reads (the demo model 256 tokens, Qwen3 32768), and one vector
 for many subjects is blurred long before that. Pieces of a few hundred tokens, cut between sentences
@@ -20,7 +20,7 @@ from qwire import Client
 NUM_DOCUMENTS = 5
 
 
-def main(target: str | None = None, most_tokens: str = "200") -> None:
+def main(target: str | None = None, most_tokens: str = "120") -> None:
     """Find the handbook that answers: by one vector for each, then by its pieces."""
     articles, questions = load_articles("en"), load_questions("en")
     handbooks = [articles[i::NUM_DOCUMENTS] for i in range(NUM_DOCUMENTS)]

@@ -73,11 +73,10 @@ def open_index(database: QdrantClient, target: str | None, served: Description) 
 def build_engine(
     index: VectorStoreIndex, target: str | None, served: Description
 ) -> BaseQueryEngine:
-    """Retrieve and rerank; for a written answer put a real `llm` and drop `response_mode`."""
+    """Retrieve and rerank; what stands for an LLM here only repeats its prompt."""
     second = [QwireRerank(target=target, top_n=KEPT)] if served.reranker else []
     return index.as_query_engine(
         llm=MockLLM(),
-        response_mode="no_text",
         similarity_top_k=CANDIDATES if second else KEPT,
         node_postprocessors=second,
     )

@@ -27,7 +27,9 @@ CANDIDATES = 20  # what the first stage hands to the second
 KEPT = 3
 
 
-def main(target: str | None = None, folder: str = "qdrant-articles", question: str = QUESTION) -> None:
+def main(
+    target: str | None = None, folder: str = "qdrant-articles", question: str = QUESTION
+) -> None:
     """Index on the first run, find the index again on the next, answer one question."""
     with Client(target) as client:
         served = client.describe()
@@ -41,7 +43,9 @@ def main(target: str | None = None, folder: str = "qdrant-articles", question: s
         print((retrieve | best_passage).invoke(question))
 
 
-def open_store(database: QdrantClient, target: str | None, served: Description) -> QdrantVectorStore:
+def open_store(
+    database: QdrantClient, target: str | None, served: Description
+) -> QdrantVectorStore:
     """The articles as a collection that is named after the model's fingerprint.
 
     A server with another model gets a collection of its own, whatever its dimension.
