@@ -3,7 +3,7 @@
     python examples/bulk_async.py [localhost:50051] [400]
 
 The stream reads its input as answers come, so memory stays flat; it waits for a server that
-restarts. Single questions overtake it in the server's queue: a person does not wait for a batch job.
+restarts. Single questions overtake it in the server's queue: nobody waits for a batch job.
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ class KeywordRetriever(BaseRetriever):
     keywords: Keywords
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002  part of the interface
     ) -> list[Document]:
         return [self.documents[i] for i in self.keywords.best(query)]
 
@@ -45,7 +48,10 @@ class FusionRetriever(BaseRetriever):
     weights: list[float]
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002  part of the interface
     ) -> list[Document]:
         scores: dict[str, float] = defaultdict(float)
         found = {}

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
 from corpus import load_questions
 from keywords import EXACT, Keywords, judge
-from llama_index.core import QueryBundle
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.llms import MockLLM
 from llama_index.core.retrievers import QueryFusionRetriever
@@ -21,6 +21,9 @@ from llama_index.core.retrievers.fusion_retriever import FUSION_MODES
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 from llama_index.embeddings.qwire import QwireEmbedding
 from query_engine import index_corpus
+
+if TYPE_CHECKING:
+    from llama_index.core import QueryBundle
 
 
 class KeywordRetriever(BaseRetriever):

@@ -22,8 +22,8 @@ TEXT = (
     "137, and our client threatens to end the contract because we missed the delivery date."
 )
 INSTRUCTIONS: dict[str, str | None] = {
-    "technical": "Given an incident report, retrieve engineering articles about its technical cause",
-    "user need": "Given a customer's message, retrieve help articles that tell them what to do next",
+    "technical": "Given an incident report, retrieve engineering articles on its cause",
+    "user need": "Given a customer's message, retrieve help articles that say what to do next",
     "legal risk": "Given an event, retrieve contract clauses and duties that it touches",
 }
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from corpus import load_articles
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.llms import MockLLM
-from llama_index.core.query_engine import BaseQueryEngine
 from llama_index.core.schema import TextNode
 from llama_index.embeddings.qwire import QwireEmbedding
 from llama_index.postprocessor.qwire import QwireRerank
@@ -23,6 +23,9 @@ from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import QdrantClient
 
 from qwire import Client, Description
+
+if TYPE_CHECKING:
+    from llama_index.core.query_engine import BaseQueryEngine
 
 QUESTION = "I complained to Visa about your fee and now my team can't edit anything"
 CANDIDATES = 20  # what the first stage hands to the second

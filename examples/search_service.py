@@ -1,6 +1,6 @@
 """A FAISS index behind a small search service: one file on disk, one route.
 
-    python examples/search_service.py                   # localhost:50051, ./faiss-articles, port 8080
+    python examples/search_service.py localhost:50051 faiss-articles 8080    # the defaults
     curl "localhost:8080/search?q=My+refund+is+late&k=3"
 
 The file is named after the model's fingerprint: vectors of two models never meet in one index.
