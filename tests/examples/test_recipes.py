@@ -30,8 +30,9 @@ import query_engine_qdrant
 import rag_qdrant
 import search_service
 import uvicorn
-from corpus import load_articles, load_questions, load_tickets
-from keywords import EXACT, words
+from corpus import load_articles, load_tickets
+from keywords import EXACT
+from keywords import words as words_of
 
 from qwire import Client
 from support.web_front import front
@@ -49,7 +50,7 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture
 def lines(capsys):
     """What was printed since the last call."""
-    return lambda: capsys.readouterr().out.splitlines()
+    return lambda: list(capsys.readouterr().out.splitlines())
 
 
 def first_number(line):
@@ -134,31 +135,28 @@ def test_the_service_searches_and_keeps_its_index(demo_server, tmp_path):
 @pytest.mark.parametrize(
     "recipe", [hybrid_langchain, pytest.param(hybrid_llama_index, marks=pytest.mark.slow)]
 )
-def test_both_find_codes_that_vectors_miss(recipe, demo_server, lines):
-    """And paraphrases that words miss."""
+def test_both_find_what_one_misses(recipe, demo_server, lines):
+    """Words find each code first, vectors what is meant; both lose neither among three."""
     recipe.main(demo_server)
-    _, by_words, by_meaning, both = (list(map(int, re.findall(r"\d+", row))) for row in lines())
-    # BM25 has a digit in its name; then: first and among three of the exact, of the others.
-    by_words = by_words[1:]
-    assert by_words[:3] == [5, 5, 5]
-    assert both[:3] == [5, 5, 5]
-    assert by_meaning[0] < 5
-    assert both[4] > 4 * by_words[4]
-    assert by_words[5] == by_meaning[5] == both[5] == len(load_questions("en"))
+    words, vectors, both = (re.findall(r"(\d+), (\d+) of", line) for line in lines()[1:])
+    exact, meant = 0, 1
+    assert words[exact] == ("5", "5")
+    assert int(vectors[exact][0]) < 5
+    assert both[exact][1] == "5"
+    assert int(both[exact][0]) >= int(vectors[exact][0])
+    assert int(both[meant][1]) >= int(vectors[meant][1]) - 2 > int(words[meant][1])
 
 
-def test_the_fusion_of_llama_index_keeps_what_words_find(qwen_server, lines):
+def test_llama_index_finds_the_codes_by_their_words(qwen_server, lines):
     """Whatever the vectors say."""
     hybrid_llama_index.main(qwen_server)
-    rows = lines()
-    assert rows[1].split()[1:5] == ["5,", "5", "of", "5"]
-    assert int(re.findall(r"\d+", rows[3])[1]) >= 4
+    assert re.findall(r"(\d+), (\d+) of", lines()[1])[0] == ("5", "5")
 
 
-def test_the_exact_queries_are_in_their_articles_and_nowhere_else_first():
+def test_the_exact_queries_are_in_their_articles():
     articles = {article.id: article for article in load_articles("en")}
     for query, name in EXACT.items():
-        assert set(words(query)) <= set(words(articles[name].passage))
+        assert set(words_of(query)) <= set(words_of(articles[name].passage))
 
 
 def test_the_faq_is_judged(demo_server, lines):
