@@ -20,7 +20,7 @@ from llama_index.core.schema import TextNode
 from llama_index.embeddings.qwire import QwireEmbedding
 from llama_index.postprocessor.qwire import QwireRerank
 from llama_index.vector_stores.qdrant import QdrantVectorStore
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from qwire import Client, Description
 
@@ -54,6 +54,9 @@ def open_index(database: QdrantClient, target: str | None, served: Description) 
     embed_model = QwireEmbedding(target=target, expected_fingerprint=served.fingerprint)
     name = f"articles-{served.fingerprint}"
     is_new = not database.collection_exists(name)
+    if is_new:
+        size = models.VectorParams(size=served.dimensions.native, distance=models.Distance.COSINE)
+        database.create_collection(name, size)
     vectors = QdrantVectorStore(client=database, collection_name=name)
     if is_new:
         nodes = [

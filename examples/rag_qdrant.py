@@ -14,7 +14,12 @@ from contextlib import closing
 
 from corpus import load_articles
 from langchain_core.documents import Document
-from langchain_core.runnables import Runnable, RunnablePassthrough
+from langchain_core.runnables import (
+    Runnable,
+    RunnableLambda,
+    RunnableParallel,
+    RunnablePassthrough,
+)
 from langchain_qdrant import QdrantVectorStore
 from langchain_qwire import QwireEmbeddings, QwireReranker
 from qdrant_client import QdrantClient, models
@@ -73,9 +78,8 @@ def two_stages(store: QdrantVectorStore, target: str | None) -> Runnable[str, li
     """Many candidates by their vectors, of which the reranker keeps the best."""
     reranker = QwireReranker(target=target, top_n=KEPT)
     candidates = store.as_retriever(search_kwargs={"k": CANDIDATES})
-    return {"documents": candidates, "query": RunnablePassthrough()} | (
-        lambda found: reranker.compress_documents(**found)
-    )
+    both = RunnableParallel(documents=candidates, query=RunnablePassthrough())
+    return both | RunnableLambda(lambda found: reranker.compress_documents(**found))
 
 
 if __name__ == "__main__":
