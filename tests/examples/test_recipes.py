@@ -302,7 +302,7 @@ def test_questions_are_answered_during_the_bulk(demo_server, lines):
 
 def test_the_openai_package_indexes_and_asks(lines):
     """Both ways to ask for the query prompt are one."""
-    with front({"request_tokens": 100_000}, dim=16) as server:
+    with front(dim=16, request_tokens=100_000) as server:
         openai_sdk.main(f"{server.url}/v1")
     model, best, same = lines()
     assert "(100, 16)" in model
