@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
   -p llama_index.postprocessor.qwire -p benchmarks
 
-.PHONY: help demo set-up test test-all test-clients test-compat soak lint format bench simulate proto clean
+.PHONY: help demo set-up browser test test-all test-gpu test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,11 +18,17 @@ demo: ## ask real questions of real documents through a running server (MODEL=..
 set-up: ## create or refresh .venv, with all that development needs
 	@$(PYTHON) scripts/environment.py dev
 
-test: lint ## lint, then the tests that need no GPU and no patience
+browser: ## install the browser that tests/page drives, on Debian as root
+	@$(PYTHON) scripts/browser.py
+
+test: lint browser ## lint, then the tests that need no GPU and no patience
 	$(VENV) -m pytest -m "not slow and not soak and not gpu"
 
-test-all: lint ## lint, then every test that needs no GPU
+test-all: lint browser ## lint, then every test that needs no GPU
 	$(VENV) -m pytest -m "not soak and not gpu"
+
+test-gpu: set-up ## the tests that need a CUDA device
+	$(VENV) -m pytest -m gpu
 
 test-clients: ## test client and adapters without torch, on one Python (PYTHON=python3.13)
 	@$(PYTHON) scripts/clients.py tested
@@ -46,6 +52,12 @@ format: set-up ## fix what ruff can fix, and format
 
 bench: set-up ## measure on this machine, under five minutes; writes benchmarks/results
 	@$(VENV) -m benchmarks
+
+bench-gpu: set-up ## beside sentence-transformers and the hardware, on a GPU, in nine minutes (MODELS="0.6B 4B")
+	@$(VENV) -m benchmarks.suite --device cuda --model $${MODELS:-0.6B} --minutes 9
+
+bench-cpu: set-up ## the same on a CPU, beside Infinity too, for which it makes .venv-infinity once
+	@$(VENV) -m benchmarks.suite --device cpu --model demo 0.6B --layers 2 --minutes 9 --peers sentence-transformers infinity --flag=--dtype=float32
 
 simulate: set-up ## run days of traffic through the queue on a virtual clock; writes benchmarks/results
 	@$(VENV) -m benchmarks.queue

@@ -42,10 +42,72 @@ WORDS = {
     "`Client.embed`, one text a call, one call after the other": (
         "`Client.embed`，每次调用一条文本，逐次调用"
     ),
+    # The suite.
+    "tokens/s": "token/秒",
+    "of product": "与矩阵乘之比",
+    "waits": "空等",
+    "fill": "批填充率",
+    "over st": "st 的倍数",
+    "over st, best": "最佳 st 的倍数",
+    "p99 ms": "p99（ms）",
+    "one short question, idle server": "一条短问题，服务端空闲",
+    "the same through `AsyncClient`": "同样的问题，经 `AsyncClient`",
+    "its forward alone, in process": "只有它的前向，进程内",
+    "bulk": "批量文本",
+    "tokens/s alone": "独占时 token/秒",
+    "keeps": "保留",
+    "question p50 ms": "问题 p50（ms）",
+    "questions behind one instruction, each computed whole": "同一指令的问题，每条完整计算",
+    "the same, the instruction computed once": "同样的问题，指令只计算一次",
+    "tokens computed a text": "每条文本计算的 token",
+    "start with an empty compile cache": "编译缓存为空时启动",
+    "start with a full one": "编译缓存已有时启动",
+    "ready after s": "就绪（秒）",
+    "first question ms": "第一个问题（ms）",
+    "Bare is the forward alone, in process, on the same texts.": (
+        "“裸前向”是进程内对同样文本只做前向计算。"
+    ),
+    "Waits is the part of the time in which the device had no work though a text waited.": (
+        "“空等”是有文本在等、设备却没有活可干的时间占比。"
+    ),
+    "**Quick sizes: these figures mean nothing.**": "**小规模试跑：这些数字没有意义。**",
+    "Texts come in eight streams of chunks of 64.": "文本经八个流送入，每块 64 条。",
 }
 
 # The same with figures in them.
 PATTERNS = {
+    r"Qwen3-Embedding-(\S+) shape, random weights": r"Qwen3-Embedding-\1 的结构，随机权重",
+    r"Qwen3-Embedding-(\S+) shape, (\S+) of (\S+) layers, random weights": (
+        r"Qwen3-Embedding-\1 的结构，取 \3 层中的 \2 层，随机权重"
+    ),
+    r"([\d.,]+)x": r"\1 倍",
+    r"(\S+) tokens": r"\1 个 token",
+    r"log-normal, median (\S+), at most (\S+) tokens": (
+        r"对数正态分布，中位数 \1，最多 \2 个 token"
+    ),
+    r"questions of (\S+) tokens behind (\S+)": r"\1 个 token 的问题，前面有 \2 个 token 的指令",
+    (
+        r"St is sentence-transformers in (\S+) at its default, batches of (\S+) as they arrive; "
+        r"best is its best batch size on a sorted list\."
+    ): (
+        r"st 是 \1、默认设置的 sentence-transformers，按到达顺序每批 \2 条；“最佳”是在已排序的"
+        r"列表上用它最好的批大小。"
+    ),
+    r"(.+): (\S+) callers, (\S+) a call": r"\1：\2 个并发调用方，每次 \3 条",
+    r"number (\S+) ms": r"第 \1 个（ms）",
+    r"Computed in (\S+), at most (\S+) tokens a batch\.": (r"以 \1 计算，每批最多 \2 个 token。"),
+    r"Product is a product of square matrices in the same run, (\S+) TFLOP/s\.": (
+        r"“矩阵乘”是同一次运行中方阵相乘的速度，\1 TFLOP/s。"
+    ),
+    r"Beside the bulk stream (\S+) questions a second\.": (r"与批量流同时，每秒 \1 个问题。"),
+    r"Largest difference of a value between the two: (\S+)\.": (r"两者之间单个值的最大差：\1。"),
+    (
+        r"(\S+), (.+), (\S+) cores; python (\S+), torch (\S+), transformers (\S+), "
+        r"sentence-transformers (\S+), grpcio (\S+), commit (\S+)\."
+    ): (
+        r"\1，\2，\3 核；python \4、torch \5、transformers \6、sentence-transformers \7、"
+        r"grpcio \8、commit \9。"
+    ),
     r"(\S+) to (\S+)": r"\1～\2",
     r"demo model \((\S+), (\S+) parameters\)": r"demo 模型（\1，\2 参数）",
     r"(\S+) shape, (\S+) of (\S+) layers, random weights": (

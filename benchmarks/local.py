@@ -66,8 +66,8 @@ class PackedForward:
             encoded = self._tokenizer.encode(texts[start : start + CHUNK_TEXTS], prompt)
             ids += encoded.ids
         shared = 0 if whole else encoded.shared
-        batches = _batches(ids, self.batch_tokens)
-        return np.concatenate([finish(self._run(batch, shared), self._form) for batch in batches])
+        rows = (self._run(batch, shared) for batch in batched(ids, self.batch_tokens))
+        return np.concatenate([finish(pooled, self._form) for pooled in rows])
 
     def _run(self, batch: list[TokenIds], shared: int) -> Rows:
         ran = self._runner.launch(batch, [shared] * len(batch)).wait()
@@ -79,7 +79,8 @@ class PackedForward:
         return self.embed([text], InputType.QUERY)
 
 
-def _batches(ids: list[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
+def batched(ids: list[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
+    """First come, first served, up to so many tokens each."""
     batch: list[TokenIds] = []
     for each in ids:
         if batch and sum(map(len, batch)) + len(each) > budget:

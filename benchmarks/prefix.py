@@ -81,7 +81,7 @@ def measure(layers: int, count: int, rounds: int, seconds: float) -> list[dict[s
     cases = []
     with tempfile.TemporaryDirectory() as folder:
         model = str(qwen3_shaped(Path(folder) / "qwen3-shaped", layers))
-        flags = ["--model", model, "--grpc-port", "0", "--device", "cpu"]
+        flags = ["--model", model, "--grpc-port", "0", "--http-port", "off", "--device", "cpu"]
         with process.ServerProcess(["qwire_server", *flags]) as server:
             bare, peer = PackedForward(model, machine.cores()), Peer(model)
             with Client(server.target()) as client:

@@ -47,9 +47,11 @@ class ServerProcess:
 
     Args:
         program: a module and its arguments.
+        start_seconds: that it may take to be ready.
     """
 
-    def __init__(self, program: Sequence[str]) -> None:
+    def __init__(self, program: Sequence[str], start_seconds: float = _START_SECONDS) -> None:
+        self._start_seconds = start_seconds
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in __exit__
         self._popen = subprocess.Popen(
             [sys.executable, "-m", *program],
@@ -80,7 +82,7 @@ class ServerProcess:
         return self._addresses()[1] or ""
 
     def _addresses(self) -> tuple[str, str | None]:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + self._start_seconds
         while time.monotonic() < deadline and self._popen.poll() is None:
             if ready := _READY.search(self._read()):
                 return ready[1], ready[2]

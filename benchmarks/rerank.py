@@ -73,6 +73,7 @@ def measure(scratch: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     documents = texts.of_words(chosen.documents, chosen.tokens)
     theirs = cross_encoder(folder, documents, chosen.device, chosen.dtype)
     command = ["qwire_server", "--model", "none", "--reranker", str(folder), "--grpc-port", "0"]
+    command += ["--http-port", "off"]
     command += ["--device", chosen.device, "--dtype", chosen.dtype]
     with process.ServerProcess(command) as server, Client(server.target(), timeout=600) as client:
         ranking = client.rerank(texts.QUERY, documents)

@@ -10,16 +10,23 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def stem(about: dict[str, Any]) -> str:
-    """`<date and minute>-<machine class>`, of what `machine.about` gave."""
+def stem(about: dict[str, Any], where: str = "") -> str:
+    """`<date and minute>-<where>`, of what `machine.about` gave; where: the machine's class."""
     minute = about["date"][:16].replace(":", "")
-    return f"{minute}-{about['machine']['class']}"
+    return f"{minute}-{where or about['machine']['class']}"
 
 
 def save(result: dict[str, Any], folder: Path, name: str) -> Path:
     """Write `<name>.json`, and say so; its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(result, path)
     print(f"wrote {path.name}", file=sys.stderr, flush=True)
     return path
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """Whole or not at all: a reader, or a machine that is taken away, finds no half of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -42,7 +42,7 @@ def qwen3_shaped(folder: Path, layers: int) -> Path:
     """Write the model in the layout that `qwire serve` and sentence-transformers read."""
     tokenizer = train()
     model = random_model(layers, tokenizer.get_vocab_size())
-    _save(model, tokenizer, folder, _layout())
+    _save(model, tokenizer, folder, layout())
     return folder
 
 
@@ -50,9 +50,9 @@ def qwen3_reranker_shaped(folder: Path, layers: int) -> Path:
     """Write a reranker that `qwire serve --reranker` and sentence-transformers read."""
     words = " ".join(_MARK.split(QWEN_PREFIX + QWEN_SUFFIX))
     tokenizer = train(words, "yes", "no", marks=_MARKS, ends_texts=False)
-    layout = {"tokenizer_config.json": _layout()["tokenizer_config.json"]}
+    files = {"tokenizer_config.json": layout()["tokenizer_config.json"]}
     model = random_model(layers, tokenizer.get_vocab_size(), kind=Qwen3ForCausalLM)
-    _save(model, tokenizer, folder, layout)
+    _save(model, tokenizer, folder, files)
     return folder
 
 
@@ -75,15 +75,16 @@ def random_model(layers: int, entries: int, kind: Any = Qwen3Model, **options: A
     return model
 
 
-def _save(model: Any, tokenizer: Tokenizer, folder: Path, layout: dict[str, Any]) -> None:
+def _save(model: Any, tokenizer: Tokenizer, folder: Path, files: dict[str, Any]) -> None:
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    for name, content in layout.items():
+    for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def _layout() -> dict[str, Any]:
+def layout(hidden: int = _HIDDEN) -> dict[str, Any]:
+    """The files beside the weights, in the layout of sentence-transformers."""
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     return {
         "modules.json": [
@@ -91,7 +92,7 @@ def _layout() -> dict[str, Any]:
             for i, (path, kind) in enumerate(kinds)
         ],
         "1_Pooling/config.json": {
-            "word_embedding_dimension": _HIDDEN,
+            "word_embedding_dimension": hidden,
             "pooling_mode_cls_token": False,
             "pooling_mode_mean_tokens": False,
             "pooling_mode_lasttoken": True,

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.chinese import translated
+from benchmarks.markdown import grid, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
 # What each name stands for is said once, where it is measured; a result carries the words.
 
@@ -47,7 +48,7 @@ def goals(result: dict[str, Any]) -> Iterator[Goal]:
     if free := result.get("free"):
         rate = free["texts_per_second"]["stream"]["median"]
         what = "free model, sixteen-token texts in 64-text chunks"
-        yield Goal(what, ">= 10,000 texts/s", f"{_number(rate)} texts/s", rate >= 10_000)
+        yield Goal(what, ">= 10,000 texts/s", f"{number(rate)} texts/s", rate >= 10_000)
         for side, growth in free["long_stream"]["memory_mb_growth"].items():
             what = f"free model, long stream, memory growth of the {side}"
             yield Goal(what, "< 50 MB", f"{growth:.1f} MB", growth < 50)
@@ -77,7 +78,7 @@ def _models(result: dict[str, Any]) -> Iterator[str]:
         yield (
             f"### {model['title']}\n\n{texts['count']} texts of {texts['tokens_median']:g} tokens "
             f"(median; {texts['tokens_mean']:g} on average, {texts['tokens_max']} at most).\n\n"
-            + _table(["", "texts/s", "min to max", "of bare"], rows)
+            + grid(["", "texts/s", "min to max", "of bare"], rows)
             + "\n\n"
             + _idle(model)
         )
@@ -93,7 +94,7 @@ def _idle(model: dict[str, Any]) -> str:
     rows = [[names[name], f"{ms[name]['p50']:.2f}", f"{ms[name]['p95']:.2f}"] for name in names]
     best = model["sentence_transformers"]["best_batch"]
     return (
-        _table(["", "p50 ms", "p95 ms"], rows)
+        grid(["", "p50 ms", "p95 ms"], rows)
         + f"\n\nWith 64 clients at once a call takes {crowd['p50']:.0f} ms (p50), "
         f"{crowd['p99']:.0f} ms (p99). Best batch size of sentence-transformers: {best}."
     )
@@ -106,12 +107,12 @@ def _free(result: dict[str, Any]) -> Iterator[str]:
     words = result["words"]["free"]
     rows = [[words[name], *_rate(rate)] for name, rate in free["texts_per_second"].items()]
     rows.append(
-        [f"one stream of {long['texts']:,} texts", _number(long["texts_per_second"]), "one run"]
+        [f"one stream of {long['texts']:,} texts", number(long["texts_per_second"]), "one run"]
     )
     growth, cpu = long["memory_mb_growth"], long["cpu_microseconds_per_text"]
     yield (
         f"### A model that costs nothing, {free['dim']} values, sixteen-token texts\n\n"
-        + _table(["", "texts/s", "min to max"], rows)
+        + grid(["", "texts/s", "min to max"], rows)
         + f"\n\nDuring the long stream memory grew by {growth['server']:.1f} MB (server) and "
         f"{growth['client']:.1f} MB (client); a text took {cpu['server']:.0f} and "
         f"{cpu['client']:.0f} microseconds of their processors."
@@ -133,7 +134,7 @@ def _formats(result: dict[str, Any]) -> Iterator[str]:
     ]
     head = ["", "ms", "min to max", "bytes", "smallest cosine"]
     title = f"### Encode and decode {formats['rows']} vectors of {formats['dim']} values\n\n"
-    yield title + _table(head, rows)
+    yield title + grid(head, rows)
 
 
 def _goals(result: dict[str, Any]) -> Iterator[str]:
@@ -142,7 +143,7 @@ def _goals(result: dict[str, Any]) -> Iterator[str]:
         for goal in goals(result)
     ]
     if rows:
-        yield "### Targets\n\n" + _table(["", "target", "reached", "met"], rows)
+        yield "### Targets\n\n" + grid(["", "target", "reached", "met"], rows)
 
 
 def _about(result: dict[str, Any]) -> str:
@@ -163,28 +164,7 @@ def _about(result: dict[str, Any]) -> str:
 
 
 def _rate(rate: dict[str, Any]) -> list[str]:
-    return [_number(rate["median"]), f"{_number(rate['min'])} to {_number(rate['max'])}"]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table that is also readable on a terminal; the first column is text."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines.insert(1, rule)
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in lines
-    )
+    return [number(rate["median"]), f"{number(rate['min'])} to {number(rate['max'])}"]
 
 
 if __name__ == "__main__":

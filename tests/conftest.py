@@ -28,16 +28,28 @@ tiny_qwen3(folder)
 sys.argv += ["--reranker", str(tiny_reranker(folder.with_name("tiny-reranker")))]
 runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
 """
-_SERVERS = {"demo_server", "qwen_server"}
+_SERVERS = {"demo_server", "demo_page", "qwen_server"}
 # Servers of tests open no HTTP port unless asked to: they would all want the default one.
 os.environ["QWIRE_HTTP_PORT"] = "off"
 
 
 @pytest.fixture(scope="session")
-def demo_server() -> Iterator[str]:
+def demo_ports() -> Iterator[tuple[str, str]]:
+    """Addresses of a server with the demo model, for gRPC and for HTTP."""
+    with _server_process("demo") as log:
+        yield log.address("grpc"), log.address("http")
+
+
+@pytest.fixture(scope="session")
+def demo_server(demo_ports: tuple[str, str]) -> str:
     """Address of a server with the demo model: English, 384 values, 256 tokens, no prompts."""
-    with _server_process("demo") as target:
-        yield target
+    return demo_ports[0]
+
+
+@pytest.fixture(scope="session")
+def demo_page(demo_ports: tuple[str, str]) -> str:
+    """Where the same server has its page."""
+    return f"http://{demo_ports[1]}"
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +59,8 @@ def qwen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     And a small random Qwen3-Reranker.
     """
     folder = tmp_path_factory.mktemp("served") / "tiny-qwen3"
-    with _server_process(str(folder), ["-c", _BUILD_AND_SERVE]) as target:
-        yield target
+    with _server_process(str(folder), ["-c", _BUILD_AND_SERVE]) as log:
+        yield log.address("grpc")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,9 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[str]:
-    """Start `qwire serve`, yield its gRPC address, stop it with SIGTERM, insist on status 0."""
-    fixed = ["--grpc-port", "0", "--http-port", "off", "--dtype", "float32"]
+def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[_Log]:
+    """Start `qwire serve`, yield its log once ready, stop it with SIGTERM, insist on status 0.
+
+    The same question gives the same bits: on every processor, and whatever was asked before.
+    """
+    fixed = ["--grpc-port", "0", "--http-port", "0", "--dtype", "float32", "--prefix-cache", "off"]
     command = [sys.executable, *program, "--model", model, *fixed]
     env = {name: value for name, value in os.environ.items() if not name.startswith("QWIRE_")}
     paths = [str(Path(__file__).parent), *filter(None, [env.get("PYTHONPATH")])]
@@ -70,7 +85,8 @@ def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server"))
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     log = _Log(process)
     try:
-        yield log.grpc_address(_START_SECONDS)
+        log.wait_until_ready(_START_SECONDS)
+        yield log
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, f"the server did not end well:\n{log}"
     finally:
@@ -89,13 +105,14 @@ class _Log:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def grpc_address(self, seconds: float) -> str:
-        """The address in the line that announces readiness."""
+    def wait_until_ready(self, seconds: float) -> None:
         self._told.wait(seconds)
-        for line in self._lines:
-            if " ready: " in line:
-                return line.partition(" on grpc ")[2].partition(" after ")[0].split()[0].rstrip(",")
-        raise AssertionError(f"the server is not ready after {seconds} s:\n{self}")
+        assert " ready: " in str(self), f"the server is not ready after {seconds} s:\n{self}"
+
+    def address(self, protocol: str) -> str:
+        """A port's address, in the line that announces readiness."""
+        (line,) = (line for line in self._lines if " ready: " in line)
+        return line.rpartition(f" {protocol} ")[2].split()[0]
 
     def close(self) -> None:
         self._reader.join()

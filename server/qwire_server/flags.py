@@ -1,4 +1,4 @@
-"""The command line around the settings: help, the file's flag, what is said of a bad value."""
+"""The command line around the settings: help, the file, lists, what is said of a bad value."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def config_file(argv: Sequence[str]) -> Path | None:
     if path is not None and not Path(path).is_file():
         raise StartError(f"--config {path}: no such file")
     return path and Path(path)
+
+
+def words(listed: str | None) -> tuple[str, ...]:
+    """A setting with commas between its words, word by word."""
+    return tuple(filter(None, (word.strip() for word in (listed or "").split(","))))
 
 
 def told(error: ErrorDetails, settings: Collection[str]) -> str:

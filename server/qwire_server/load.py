@@ -13,15 +13,18 @@ from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
-from qwire_server.settings import words
+from qwire_server.flags import words
 from qwire_server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
     from qwire_server.checkpoint.layout import Layout
     from qwire_server.checkpoint.progress import Progress
     from qwire_server.engine.runner import Runner
+    from qwire_server.model.forward import Head
+    from qwire_server.model.runner import PackedRunner
     from qwire_server.settings import Settings
     from qwire_server.text.encoder import Encoder
 
@@ -77,9 +80,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
-    from qwire_server.model.forward import make_forward  # noqa: PLC0415
     from qwire_server.model.pooling import pool  # noqa: PLC0415
-    from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
 
     device = devices.choose_device(settings.device)
     dtype = devices.choose_dtype(settings.dtype, device)
@@ -90,17 +91,8 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model = weights.load(found.folder, shape, device, dtype)
     head = partial(pool, pooling=shape.pooling)
-    forward = make_forward(
-        model,
-        head,
-        compiled=settings.compile,
-        # Which batches take a graph is measured at each start, so bits could change with it.
-        graphs="off" if settings.deterministic else settings.cuda_graphs,
-        batch_tokens=limits.batch_tokens,
-    )
     causal = shape.model_type == "qwen3" and shape.pooling == "last"
-    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0, forward)
-    runner.warm_up(limits.batch_tokens)
+    runner = warm_runner(model, head, settings, limits.batch_tokens, causal=causal)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
         model=found.model_id,
@@ -131,12 +123,37 @@ def _max_tokens(settings: Settings, shape: Layout) -> int:
     return wanted
 
 
-def prefix_bytes(settings: Settings, device: torch.device) -> int:
-    """Most that a causal model, of which only last tokens are read, may keep of prefixes."""
-    if settings.deterministic:  # the last bits would tell whether it was kept
-        return 0
-    chosen = settings.prefix_cache
-    return _PREFIX_BYTES[device.type] if chosen is None else chosen
+def warm_runner(
+    model: PreTrainedModel, head: Head, settings: Settings, batch_tokens: int, *, causal: bool
+) -> PackedRunner:
+    """A runner as the settings ask, compiled and warm.
+
+    Args:
+        model: on its device.
+        head: what is read from its last hidden states.
+        settings: of the server.
+        batch_tokens: most tokens in one forward.
+        causal: no token sees a later one, and `head` reads the last: beginnings may be kept.
+    """
+    from qwire_server.model.forward import make_forward  # noqa: PLC0415  takes seconds to import
+    from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
+
+    forward = make_forward(
+        model,
+        head,
+        compiled=settings.compile,
+        # Which batches take a graph is measured at each start, so bits could change with it.
+        graphs="off" if settings.deterministic else settings.cuda_graphs,
+        batch_tokens=batch_tokens,
+    )
+    kept = _PREFIX_BYTES[model.device.type] if causal else 0
+    if causal and settings.prefix_cache is not None:
+        kept = settings.prefix_cache
+    if settings.deterministic:  # the last bits would tell what was kept
+        kept = 0
+    runner = PackedRunner(model, head, kept, forward)
+    runner.warm_up(batch_tokens)
+    return runner
 
 
 def limits_of(settings: Settings, device: torch.device, max_tokens: int) -> Limits:

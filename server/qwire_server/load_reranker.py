@@ -13,8 +13,8 @@ from qwire_server.checkpoint.layout import Prompts
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import ModelError
-from qwire_server.load import LoadedModel, limits_of, prefix_bytes
-from qwire_server.settings import words
+from qwire_server.flags import words
+from qwire_server.load import LoadedModel, limits_of, warm_runner
 from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
 
@@ -75,7 +75,6 @@ def load_reranker(
     content = fingerprint.content_revision(found.folder)
     # These take seconds to import; a wrong --reranker is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
-    from qwire_server.model.runner import PackedRunner  # noqa: PLC0415
 
     device = devices.choose_device(settings.device)
     dtype = devices.choose_dtype(settings.dtype, device)
@@ -86,8 +85,7 @@ def load_reranker(
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
     model, head = _load(found.folder, layout, tokenizer, device, dtype)
     causal = layout.model_type == "qwen3"  # and its head reads the last token
-    runner = PackedRunner(model, head, prefix_bytes(settings, device) if causal else 0)
-    runner.warm_up(limits.batch_tokens)
+    runner = warm_runner(model, head, settings, limits.batch_tokens, causal=causal)
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
         model=found.model_id,

@@ -91,12 +91,8 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where GPU or processor have it, else float32"
     )
-    compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile at start; auto: on a GPU, not on a CPU"
-    )
-    cuda_graphs: Literal["auto", "off"] = Field(
-        "auto", description="graphs for short batches; auto: on a GPU, where they are faster"
-    )
+    compile: Literal["auto", "on", "off"] = Field("auto", description="auto: on a GPU, at start")
+    cuda_graphs: Literal["auto", "off"] = Field("auto", description="auto: where they are faster")
     memory_limit: ByteSize | None = Field(
         None, gt=0, description="most memory of the device, such as 8GiB; on a CPU, of the weights"
     )
@@ -210,11 +206,6 @@ class Settings(BaseSettings):
         }
         file = TomlConfigSettingsSource(settings_cls, init_settings().get("config"))
         return init_settings, env_settings, file
-
-
-def words(listed: str | None) -> tuple[str, ...]:
-    """A setting with commas between its words, word by word."""
-    return tuple(filter(None, (word.strip() for word in (listed or "").split(","))))
 
 
 def _with_unit(value: object) -> object:

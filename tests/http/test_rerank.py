@@ -26,7 +26,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """A server with a fake embedding model, and a small random Qwen3-Reranker."""
     folder = tiny_reranker(tmp_path_factory.mktemp("model") / MODEL)
     chosen = {"reranker": str(folder), "model_alias": "rerank-v3.5"}
-    ranker = load_reranker(Settings(**chosen, device="cpu"))
+    ranker = load_reranker(Settings(**chosen, device="cpu", dtype="float32"))
     with front({**chosen, "load_ranker": lambda *_: ranker}, dim=16) as running:
         yield running
 

@@ -38,7 +38,9 @@ PLAIN = ["the capital of china is beijing.", "gravity is a force", "a", "", "the
 
 def load(folder: Path, **settings: object) -> LoadedReranker:
     """Load on the CPU, in fp32 unless told otherwise."""
-    return load_reranker(Settings(reranker=str(folder), device="cpu", **settings))
+    return load_reranker(
+        Settings(**{"reranker": str(folder), "device": "cpu", "dtype": "float32", **settings})
+    )
 
 
 def score(

@@ -1,6 +1,7 @@
 """A release holds what the tree holds: an editable install would hide what a wheel lacks."""
 
 import configparser
+import re
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -48,6 +49,25 @@ def test_the_clients_wheel_holds_the_stubs(built, distribution):
     assert held == (
         {f"qwire/v1/{name}" for name in stubs} if distribution.name == "qwire" else set()
     )
+
+
+def test_the_servers_wheel_holds_the_page(built, distribution):
+    """Each file that the page's files name, whatever its kind."""
+    folder = "qwire_server/api/http/page/"
+    held = {name.removeprefix(folder) for name in built.wheel_files if name.startswith(folder)}
+    if distribution.name != "qwire":
+        assert not held
+        return
+    page = ROOT / "server" / folder
+    named = set(
+        re.findall(r'(?:src|href)="([\w./]+\.\w+)"', (page / "index.html").read_text("utf-8"))
+    )
+    named |= set(re.findall(r'"(samples/[\w.]+)"', (page / "samples.js").read_text("utf-8")))
+    for script in page.rglob("*.js"):
+        imports = re.findall(r'from "(\.[\w./]+)"', script.read_text("utf-8"))
+        named |= {str((script.parent / each).resolve().relative_to(page)) for each in imports}
+    assert len(named) > 30
+    assert named <= held
 
 
 def test_namespace_packages_stay_open(built):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from support.serving import Recorder, fake_serving
+from support.runners import FakeRunner
+from support.serving import Recorder, fake_model, fake_serving, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from qwire_server.serve import Server
-    from support.runners import FakeRunner
+    from support.serving import Running
 
 
 @dataclass
@@ -36,19 +38,26 @@ class Front:
 
 @contextmanager
 def front(settings: dict[str, Any] | None = None, **limits: int) -> Iterator[Front]:
-    """Run a server in a thread until the block is left."""
+    """Run a server with a fake model in a thread until the block is left."""
+    with running(lambda: fake_serving({"http_port": 0, **(settings or {})}, **limits)) as started:
+        yield started
+
+
+@contextmanager
+def running(serve: Callable[[], AbstractAsyncContextManager[Running]]) -> Iterator[Front]:
+    """Run any server in a thread until the block is left."""
     told: list[Front] = []
     ready, leave = threading.Event(), asyncio.Event()
 
-    async def serve() -> None:
-        async with fake_serving({"http_port": 0, **(settings or {})}, **limits) as running:
-            assert running.runner
-            told.append(Front(running.server, running.runner, running.observer))
+    async def stay() -> None:
+        async with serve() as started:
+            assert started.runner
+            told.append(Front(started.server, started.runner, started.observer))
             ready.set()
             await leave.wait()
 
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(stay(),))
     thread.start()
     try:
         assert ready.wait(15), "the server did not start"
@@ -57,3 +66,14 @@ def front(settings: dict[str, Any] | None = None, **limits: int) -> Iterator[Fro
         loop.call_soon_threadsafe(leave.set)
         thread.join()
         loop.close()
+
+
+@contextmanager
+def serve(port: int = 0, settings: dict[str, Any] | None = None, **served: Any) -> Iterator[Front]:
+    """Run a server with a fake model of 32 values; `served` is what it tells of the model."""
+    runner = FakeRunner(32)
+    loaded = fake_model(runner)
+    loaded = replace(loaded, served=replace(loaded.served, **served))
+    chosen: dict[str, Any] = {"http_port": port, **(settings or {})}
+    with running(lambda: serving(lambda _: loaded, runner=runner, **chosen)) as started:
+        yield started

@@ -61,7 +61,7 @@ async def test_vectors_through_the_wire_equal_the_packed_forward(qwen: Running, 
 
 
 async def test_a_deterministic_server_gives_the_same_bits_in_any_company(tiny: LoadedModel):
-    async with serving(lambda _: tiny, deterministic=True) as server:
+    async with serving(lambda _: tiny, deterministic=True, queue_seconds=600) as server:
         alone = np.concatenate([await server.embed(text) for text in HARD])
         crowd = await asyncio.gather(*(server.embed(text, *HARD) for text in HARD))
     assert np.array_equal(np.stack([rows[0] for rows in crowd]), alone)

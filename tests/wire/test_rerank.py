@@ -35,7 +35,7 @@ RANKER_ID = "tiny-reranker"
 def ranker(tmp_path_factory: pytest.TempPathFactory) -> LoadedReranker:
     """A small random Qwen3-Reranker, loaded once."""
     folder = tiny_reranker(tmp_path_factory.mktemp("model") / RANKER_ID)
-    return load_reranker(Settings(reranker=str(folder), device="cpu"))
+    return load_reranker(Settings(reranker=str(folder), device="cpu", dtype="float32"))
 
 
 @pytest_asyncio.fixture

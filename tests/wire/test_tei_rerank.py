@@ -25,7 +25,7 @@ TEXTS = ["Beijing.", "a", "The capital of China is Beijing.", "gravity " * 9, "å
 @pytest.fixture(scope="module")
 def ranker(tmp_path_factory: pytest.TempPathFactory) -> LoadedReranker:
     folder = tiny_reranker(tmp_path_factory.mktemp("model") / "tiny-reranker")
-    return load_reranker(Settings(reranker=str(folder), device="cpu"))
+    return load_reranker(Settings(reranker=str(folder), device="cpu", dtype="float32"))
 
 
 @pytest_asyncio.fixture

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from qwire_server.api.http.errors import Shape
     from qwire_server.api.http.inputs import Decode
     from qwire_server.api.http.rules import Rules
-    from qwire_server.api.served import Served
     from qwire_server.engine.observer import Observer
 
     B = TypeVar("B", bound=Body)
@@ -83,14 +82,6 @@ class Guard:
         self.gate = gate
         self.rules = rules
         self._observer = observer
-
-    def served(self) -> list[Served]:
-        """The models in service.
-
-        Raises:
-            Unavailable: loading, draining or failed.
-        """
-        return [model.served for model in self.gate.models() if model]
 
     def decoder(self, asked: Asked) -> Decode | None:
         """From token ids to texts, without special tokens; None if ids are not taken."""

@@ -17,6 +17,7 @@ from qwire_server.api.http import names, vectors
 from qwire_server.api.http.body import Body, documented
 from qwire_server.api.http.errors import openai_shape
 from qwire_server.api.http.inputs import Input, texts_of
+from qwire_server.api.http.listing import listed
 from qwire_server.api.http.truncation import by_word
 from qwire_server.errors import InvalidRequest, ModelNotFound
 from qwire_server.text.prompts import InputType
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from qwire_server.api.embedder import Reply
     from qwire_server.api.http.guard import Asked, Guard
     from qwire_server.api.served import Served
+    from qwire_server.api.timings import Timings
 
 
 class EmbeddingsBody(Body):
@@ -73,7 +75,9 @@ def routes(guard: Guard) -> APIRouter:
         asked.tokens, asked.cut = sum(reply.tokens), sum(reply.cut)
         in_base64 = body.encoding_format == "base64"
         rows = await vectors.written(reply.rows, reply.form.dimensions, base64=in_base64)
-        return Response(_embeddings(rows, reply, embedder.served), media_type="application/json")
+        whole = _embeddings(rows, reply, embedder.served)
+        headers = {"server-timing": _timing(reply.timings)}
+        return Response(whole, headers=headers, media_type="application/json")
 
     @router.post("/v1/embeddings", openapi_extra=documented(EmbeddingsBody))
     async def embeddings(request: Request) -> Response:
@@ -83,15 +87,15 @@ def routes(guard: Guard) -> APIRouter:
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:
         """What is served."""
-        return {"object": "list", "data": [_model(served, started) for served in guard.served()]}
+        return {"object": "list", "data": [entry for _, entry in listed(gate, started)]}
 
     @router.get("/v1/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
         """One of them, by any name that requests may use."""
         asked, _ = names.split(name)
-        for served in guard.served():
+        for served, entry in listed(gate, started):
             if served.answers_to(asked):
-                return _model(served, started)
+                return entry
         raise ModelNotFound("this model is not served here: /v1/models lists what is")
 
     return router
@@ -103,23 +107,16 @@ def _embeddings(rows: list[bytes], reply: Reply, served: Served) -> bytes:
         b'{"object":"embedding","index":%d,"embedding":%b}' % (i, row) for i, row in enumerate(rows)
     )
     tokens = sum(reply.tokens)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     rest = {
         "model": served.model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "cut_tokens": sum(reply.cut)},
+        "usage": usage | {"cut_tokens": sum(reply.cut), "unknown_tokens": sum(reply.unknown)},
         "fingerprint": served.fingerprint,
     }
     return b'{"object":"list","data":[%b],%b' % (data, orjson.dumps(rest)[1:])
 
 
-def _model(served: Served, started: int) -> dict[str, Any]:
-    return {
-        "id": served.model,
-        "object": "model",
-        "created": started,
-        "owned_by": "qwire",
-        "revision": served.revision,
-        "fingerprint": served.fingerprint,
-        "dimensions": served.native_dimensions,
-        "max_tokens": served.max_tokens,
-        "aliases": served.aliases,
-    }
+def _timing(took: Timings) -> str:
+    """A Server-Timing header, which browsers show; in milliseconds."""
+    parts = {"tokenizer": took.tokenize, "queue": took.queue, "model": took.compute}
+    return ", ".join(f"{name};dur={seconds * 1000:.3f}" for name, seconds in parts.items())
