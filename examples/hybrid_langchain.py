@@ -8,6 +8,7 @@ happen to BM25. So vectors weigh more here; judge it on questions of your own.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from functools import partial
@@ -23,6 +24,7 @@ from langchain_qwire import QwireEmbeddings
 if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForRetrieverRun
 
+TARGET = os.environ.get("QWIRE_TARGET", "localhost:50051")
 RRF = 10  # of reciprocal rank fusion: the larger, the less a first place counts
 
 
@@ -63,7 +65,7 @@ class FusionRetriever(BaseRetriever):
         return [found[name] for name in sorted(scores, key=scores.__getitem__, reverse=True)]
 
 
-def main(target: str | None = None) -> None:
+def main(target: str = TARGET) -> None:
     """What each way finds, by kind of query."""
     documents = [Document(article.passage, id=article.id) for article in load_articles("en")]
     store = InMemoryVectorStore(QwireEmbeddings(target=target))

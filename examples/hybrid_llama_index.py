@@ -8,6 +8,7 @@ happen to BM25. So vectors weigh more here; judge it on questions of your own.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from query_engine import index_corpus
 if TYPE_CHECKING:
     from llama_index.core import QueryBundle
 
+TARGET = os.environ.get("QWIRE_TARGET", "localhost:50051")
+
 
 class KeywordRetriever(BaseRetriever):
     """BM25 as a retriever."""
@@ -39,7 +42,7 @@ class KeywordRetriever(BaseRetriever):
         return [NodeWithScore(node=self._nodes[i], score=score) for i, score in best.items()]
 
 
-def main(target: str | None = None) -> None:
+def main(target: str = TARGET) -> None:
     """What each way finds, by kind of query."""
     index = index_corpus(QwireEmbedding(target=target), lang="en")
     by_words = KeywordRetriever(list(index.docstore.docs.values()))

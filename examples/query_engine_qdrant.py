@@ -9,6 +9,7 @@ Without `--reranker` the first stage alone answers.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -27,12 +28,13 @@ from qwire import Client, Description
 if TYPE_CHECKING:
     from llama_index.core.query_engine import BaseQueryEngine
 
+TARGET = os.environ.get("QWIRE_TARGET", "localhost:50051")
 QUESTION = "I complained to Visa about your fee and now my team can't edit anything"
 CANDIDATES = 20  # what the first stage hands to the second
 KEPT = 3
 
 
-def main(target: str | None = None, folder: str = "qdrant-nodes", question: str = QUESTION) -> None:
+def main(target: str = TARGET, folder: str = "qdrant-nodes", question: str = QUESTION) -> None:
     """Index on the first run, find the index again on the next, answer one question."""
     with Client(target) as client:
         served = client.describe()
@@ -46,7 +48,7 @@ def main(target: str | None = None, folder: str = "qdrant-nodes", question: str 
         print(found[0].text)
 
 
-def open_index(database: QdrantClient, target: str | None, served: Description) -> VectorStoreIndex:
+def open_index(database: QdrantClient, target: str, served: Description) -> VectorStoreIndex:
     """The articles as a collection that is named after the model's fingerprint.
 
     A server with another model gets a collection of its own, whatever its dimension.
@@ -76,9 +78,7 @@ def open_index(database: QdrantClient, target: str | None, served: Description) 
     return index
 
 
-def build_engine(
-    index: VectorStoreIndex, target: str | None, served: Description
-) -> BaseQueryEngine:
+def build_engine(index: VectorStoreIndex, target: str, served: Description) -> BaseQueryEngine:
     """Retrieve and rerank; what stands for an LLM here only repeats its prompt."""
     second = [QwireRerank(target=target, top_n=KEPT)] if served.reranker else []
     return index.as_query_engine(

@@ -9,6 +9,7 @@ Without `--reranker` the first stage alone answers. An LLM goes where `best_pass
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing
 
@@ -27,14 +28,13 @@ from rag_chain import best_passage
 
 from qwire import Client, Description
 
+TARGET = os.environ.get("QWIRE_TARGET", "localhost:50051")
 QUESTION = "I complained to Visa about your fee and now my team can't edit anything"
 CANDIDATES = 20  # what the first stage hands to the second
 KEPT = 3
 
 
-def main(
-    target: str | None = None, folder: str = "qdrant-articles", question: str = QUESTION
-) -> None:
+def main(target: str = TARGET, folder: str = "qdrant-articles", question: str = QUESTION) -> None:
     """Index on the first run, find the index again on the next, answer one question."""
     with Client(target) as client:
         served = client.describe()
@@ -48,9 +48,7 @@ def main(
         print((retrieve | best_passage).invoke(question))
 
 
-def open_store(
-    database: QdrantClient, target: str | None, served: Description
-) -> QdrantVectorStore:
+def open_store(database: QdrantClient, target: str, served: Description) -> QdrantVectorStore:
     """The articles as a collection that is named after the model's fingerprint.
 
     A server with another model gets a collection of its own, whatever its dimension.
@@ -74,7 +72,7 @@ def one_stage(store: QdrantVectorStore) -> Runnable[str, list[Document]]:
     return store.as_retriever(search_kwargs={"k": KEPT})
 
 
-def two_stages(store: QdrantVectorStore, target: str | None) -> Runnable[str, list[Document]]:
+def two_stages(store: QdrantVectorStore, target: str) -> Runnable[str, list[Document]]:
     """Many candidates by their vectors, of which the reranker keeps the best."""
     reranker = QwireReranker(target=target, top_n=KEPT)
     candidates = store.as_retriever(search_kwargs={"k": CANDIDATES})

@@ -7,9 +7,13 @@ stands for another model.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import bulk_async
 import clusters
@@ -310,8 +314,35 @@ def test_the_openai_package_indexes_and_asks(lines):
     assert same.endswith("True")
 
 
-def test_a_recipe_is_a_script(run_example, demo_server):
-    """Run from elsewhere, with the target as its argument."""
-    done = run_example("clusters.py", demo_server, timeout=150)
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("clusters.py", "purity"),
+        ("rag_qdrant.py", "second stage: "),
+        pytest.param("query_engine_qdrant.py", "second stage: ", marks=pytest.mark.slow),
+        pytest.param("hybrid_langchain.py", "both", marks=pytest.mark.slow),
+        pytest.param("hybrid_llama_index.py", "both", marks=pytest.mark.slow),
+        pytest.param("bulk_async.py", "bulk is", marks=pytest.mark.slow),
+        pytest.param("code_search.py", "textwrap.dedent", marks=pytest.mark.slow),
+        pytest.param("compare_models.py", "One server", marks=pytest.mark.slow),
+        pytest.param("cross_language.py", "answer first", marks=pytest.mark.slow),
+        pytest.param("duplicates.py", "threshold", marks=pytest.mark.slow),
+        pytest.param("faq.py", "Top-1", marks=pytest.mark.slow),
+        pytest.param("instructions.py", "legal risk", marks=pytest.mark.slow),
+        pytest.param("long_documents.py", "pieces of", marks=pytest.mark.slow),
+        pytest.param("move_index.py", "articles.npz: made", marks=pytest.mark.slow),
+    ],
+)
+def test_a_recipe_is_a_script(script, told, qwen_server, tmp_path):
+    """It needs no argument where QWIRE_TARGET names the server, and warns of nothing."""
+    done = subprocess.run(
+        [sys.executable, str(Path(faq.__file__).with_name(script))],
+        cwd=tmp_path,
+        env=os.environ | {"QWIRE_TARGET": qwen_server, "PYTHONWARNINGS": "error::ResourceWarning"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=150,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "purity" in done.stdout
+    assert told in done.stdout
