@@ -323,7 +323,7 @@ def test_the_openai_package_indexes_and_asks(lines):
         pytest.param("hybrid_langchain.py", "both", marks=pytest.mark.slow),
         pytest.param("hybrid_llama_index.py", "both", marks=pytest.mark.slow),
         pytest.param("bulk_async.py", "bulk is", marks=pytest.mark.slow),
-        pytest.param("code_search.py", "textwrap.dedent", marks=pytest.mark.slow),
+        pytest.param("code_search.py", "left on the drive", marks=pytest.mark.slow),
         pytest.param("compare_models.py", "One server", marks=pytest.mark.slow),
         pytest.param("cross_language.py", "answer first", marks=pytest.mark.slow),
         pytest.param("duplicates.py", "threshold", marks=pytest.mark.slow),
