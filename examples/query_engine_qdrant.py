@@ -55,10 +55,10 @@ def open_index(database: QdrantClient, target: str, served: Description) -> Vect
     """
     embed_model = QwireEmbedding(target=target, expected_fingerprint=served.fingerprint)
     name = f"articles-{served.fingerprint}"
-    is_new = not database.collection_exists(name)
-    if is_new:
+    if not database.collection_exists(name):
         size = models.VectorParams(size=served.dimensions.native, distance=models.Distance.COSINE)
         database.create_collection(name, size)
+    is_new = database.count(name).count == 0
     vectors = QdrantVectorStore(client=database, collection_name=name)
     if is_new:
         nodes = [

@@ -43,9 +43,10 @@ def main(target: str = TARGET, folder: str = "qdrant-articles", question: str = 
         retrieve = two_stages(store, target) if served.reranker else one_stage(store)
         stage = served.reranker.model if served.reranker else "off: the server has no --reranker"
         print(f"second stage: {stage}")
-        for place, document in enumerate(retrieve.invoke(question), 1):
+        found = retrieve.invoke(question)
+        for place, document in enumerate(found, 1):
             print(f"{place}. {document.metadata['title']}")
-        print((retrieve | best_passage).invoke(question))
+        print(best_passage(found))
 
 
 def open_store(database: QdrantClient, target: str, served: Description) -> QdrantVectorStore:
@@ -55,10 +56,10 @@ def open_store(database: QdrantClient, target: str, served: Description) -> Qdra
     """
     embeddings = QwireEmbeddings(target=target, expected_fingerprint=served.fingerprint)
     name = f"articles-{served.fingerprint}"
-    is_new = not database.collection_exists(name)
-    if is_new:
+    if not database.collection_exists(name):
         size = models.VectorParams(size=served.dimensions.native, distance=models.Distance.COSINE)
         database.create_collection(name, size)
+    is_new = database.count(name).count == 0
     store = QdrantVectorStore(database, name, embeddings)
     if is_new:
         articles = load_articles("en")
