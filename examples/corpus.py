@@ -1,4 +1,4 @@
-"""The articles and labelled questions under `data/`. Knows nothing about embeddings."""
+"""The articles, labelled questions and tickets under `data/`. Knows nothing about embeddings."""
 
 from __future__ import annotations
 
@@ -35,15 +35,37 @@ class Question:
     answers: tuple[str, ...]
 
 
-def load_articles() -> list[Article]:
-    """All articles, in the file's order."""
-    return [Article(**line) for line in _lines("articles.jsonl")]
+@dataclass(frozen=True)
+class Ticket:
+    """One line to a help desk; those with equal `same` report the same thing."""
+
+    id: str
+    topic: str
+    same: str | None
+    text: str
 
 
-def load_questions() -> list[Question]:
-    """All questions, in the file's order."""
+def load_articles(lang: str | None = None) -> list[Article]:
+    """All articles, in the file's order, or those in one language."""
+    articles = [Article(**line) for line in _lines("articles.jsonl")]
+    return [article for article in articles if lang in {None, article.lang}]
+
+
+def load_questions(lang: str | None = None) -> list[Question]:
+    """All questions, in the file's order, or those asked and answered in one language."""
     lines = _lines("questions.jsonl")
-    return [Question(**{**line, "answers": tuple(line["answers"])}) for line in lines]
+    questions = [Question(**{**line, "answers": tuple(line["answers"])}) for line in lines]
+    there = {article.id for article in load_articles(lang)}
+    return [
+        asked
+        for asked in questions
+        if lang in {None, asked.lang} and there.issuperset(asked.answers)
+    ]
+
+
+def load_tickets() -> list[Ticket]:
+    """All tickets, in the file's order: English."""
+    return [Ticket(**line) for line in _lines("tickets.jsonl")]
 
 
 def _lines(name: str) -> list[dict[str, Any]]:

@@ -28,8 +28,8 @@ def build_engine(embed_model: BaseEmbedding, llm: LLM | None = None) -> BaseQuer
     return answer_engine(index_corpus(embed_model), llm)
 
 
-def index_corpus(embed_model: BaseEmbedding) -> VectorStoreIndex:
-    """Embed the corpus."""
+def index_corpus(embed_model: BaseEmbedding, lang: str | None = None) -> VectorStoreIndex:
+    """Embed the corpus, or what of it is in one language."""
     nodes = [
         TextNode(
             id_=article.id,
@@ -38,7 +38,7 @@ def index_corpus(embed_model: BaseEmbedding) -> VectorStoreIndex:
             # LlamaIndex would put the metadata before the text that it embeds.
             excluded_embed_metadata_keys=["lang"],
         )
-        for article in load_articles()
+        for article in load_articles(lang)
     ]
     return VectorStoreIndex(nodes, embed_model=embed_model)
 

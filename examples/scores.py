@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 # All articles of the corpus and their scores, best first.
 Ranking = dict[str, float]
@@ -30,6 +30,12 @@ def measure(rankings: Sequence[Ranking], answers: Sequence[Sequence[str]]) -> Qu
         top3=sum(rank <= 3 for rank in ranks) / len(ranks),
         mrr=sum(1 / rank for rank in ranks) / len(ranks),
     )
+
+
+def best_first(names: Sequence[str], scores: Iterable[float]) -> Ranking:
+    """Names by falling score, equal ones in their order."""
+    pairs = zip(names, scores, strict=True)
+    return {name: float(score) for name, score in sorted(pairs, key=lambda pair: -pair[1])}
 
 
 def rank_of(ranking: Ranking, answers: Sequence[str]) -> int:
