@@ -40,6 +40,7 @@ def bench(folder: Path, *arguments: str, timeout: float) -> tuple[Path, dict, st
     return path, json.loads(path.read_text("utf-8")), printed
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.timeout(500)
 def test_a_stream_beside_its_bare_forward(tmp_path: Path):
