@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from qwire_server.api.reranker import RankOptions, scores_of
 from qwire_server.engine.rows import encode, finish
 from qwire_server.engine.work import Encoding, RowForm
 from qwire_server.load_reranker import LoadedReranker, load_reranker
+from qwire_server.model.opaque import OpaqueForward
+from qwire_server.model.packing import pack
 from qwire_server.settings import Settings
 from qwire_server.text.tokenizer import Truncate
 from support.rank_reference import cross_encoder_scores, recipe_scores
@@ -99,6 +102,17 @@ def test_every_document_equals_sentence_transformers_with_the_prompt_written_out
     head = f"{PREFIX}<Instruct>: {INSTRUCTION}\n<Query>: {QUERY}\n<Document>:"
     theirs = cross_encoder_scores(folder, [(head, f" {d}{SUFFIX}") for d in ORDINARY])
     np.testing.assert_allclose(score(ranker, QUERY, ORDINARY, raw=True), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [tiny_reranker, tiny_bert_reranker, tiny_xlmr_reranker])
+def test_what_is_compiled_on_a_gpu_scores_as_the_model(tmp_path: Path, build):
+    """Segments and shifted positions too, which transformers' hooks put in."""
+    ranker = load(build(tmp_path / "model"))
+    prompt = ranker.prompt.before_document("gravity", None)
+    packed = pack(ranker.loaded.tokenizer.encode(PLAIN, prompt).ids, torch.device("cpu"))
+    plain = ranker.loaded.runner._plain
+    twin = OpaqueForward(plain._model, plain._head)
+    torch.testing.assert_close(twin(packed), plain(packed), atol=1e-5, rtol=0)
 
 
 def test_raw_scores_are_the_log_odds(ranker: LoadedReranker):

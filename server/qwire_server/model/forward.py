@@ -57,6 +57,7 @@ class Forward:
             input_ids=packed.ids,
             position_ids=packed.positions,
             use_cache=False,
+            offsets=packed.offsets,  # what a hook of the model may ask of any forward
             packed=packed,
             attend=self._attend,
         )

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from qwire_server.model.packing import Packed
-
 
 class YesNo:
     """logit(yes) - logit(no) of the last token.
@@ -88,18 +86,18 @@ def _tell_segments(separator: int) -> Callable[..., tuple[Any, dict[str, Any]]]:
     """BERT is told which tokens are the document's."""
 
     def hook(_: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        segments = segments_of(kwargs["packed"], separator)
+        segments = segments_of(kwargs["input_ids"][0], kwargs["offsets"], separator)
         return args, {**kwargs, "token_type_ids": segments}
 
     return hook
 
 
-def segments_of(packed: Packed, separator: int) -> torch.Tensor:
+def segments_of(ids: torch.Tensor, offsets: torch.Tensor, separator: int) -> torch.Tensor:
     """0 up to the first separator of each sequence, itself included, 1 after it; (1, T) int64."""
-    ends = packed.ids[0] == separator
+    ends = ids == separator
     before = ends.long().cumsum(0) - ends.long()  # separators before each token, in the whole pack
-    lengths = packed.offsets.diff().long()
+    lengths = offsets.diff().long()
     at_start = torch.repeat_interleave(
-        before[packed.offsets[:-1].long()], lengths, output_size=len(before)
+        before[offsets[:-1].long()], lengths, output_size=len(before)
     )
     return (before - at_start).clamp(max=1)[None]
