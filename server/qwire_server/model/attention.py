@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from qwire_server.model.packing import Packed
 
@@ -54,14 +54,35 @@ def attend_sdpa(
     scale: float | None,
 ) -> torch.Tensor:
     """Any device and dtype: one SDPA call for each run of equally long sequences."""
-    result = torch.empty_like(query)
-    grouped = key.shape[1] != query.shape[1]
     befores = packed.keys.before if packed.keys else [0] * len(packed.groups)
-    key_start = 0
-    for (start, count, length), before in zip(packed.groups, befores, strict=True):
+    runs = [
+        (count, length, b) for (_, count, length), b in zip(packed.groups, befores, strict=True)
+    ]
+    return sdpa(query, key, value, runs, causal=causal, scale=scale)
+
+
+def sdpa(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    runs: Iterable[tuple[int, int, int]],
+    *,
+    causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    """The same of `runs`: how many sequences, of how many tokens, after how many keys of a prefix.
+
+    Contiguous, whatever the query is.
+    """
+    result = torch.empty_like(query, memory_format=torch.contiguous_format)
+    grouped = key.shape[1] != query.shape[1]
+    start = key_start = 0
+    for count, length, before in runs:
+        if not length:
+            continue
         span = slice(start, start + count * length)
         key_span = slice(key_start, key_start + count * (length + before))
-        key_start = key_span.stop
+        start, key_start = span.stop, key_span.stop
         q = query[span].unflatten(0, (count, length)).transpose(1, 2)
         k, v = (t[key_span].unflatten(0, (count, -1)).transpose(1, 2) for t in (key, value))
         if before:
@@ -116,20 +137,24 @@ def attend_varlen(
     scale: float | None,
 ) -> torch.Tensor:
     """CUDA, compute capability 8.0 and more, bf16 or fp16: one kernel for the whole batch."""
-    kernel, extra = varlen_kernel()
     keys = packed.keys or packed
-    result = kernel(
-        query,
-        key,
-        value,
-        packed.offsets,
-        keys.offsets,
-        packed.max_length,
-        keys.max_length,
-        scale=scale,
-        window_size=(-1, 0 if causal else -1),
-        **extra,
-    )
+    bounds = (packed.offsets, keys.offsets, packed.max_length, keys.max_length)
+    return varlen(query, key, value, bounds, causal=causal, scale=scale)
+
+
+def varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bounds: tuple[torch.Tensor, torch.Tensor, int, int],
+    *,
+    causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    """The same of `bounds`: offsets of tokens and of keys, most of each in one sequence."""
+    kernel, extra = varlen_kernel()
+    window = (-1, 0 if causal else -1)
+    result = kernel(query, key, value, *bounds, scale=scale, window_size=window, **extra)
     assert isinstance(result, torch.Tensor)  # a pair only with return_aux
     return result
 

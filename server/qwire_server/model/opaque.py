@@ -11,10 +11,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from qwire_server.model.attention import varlen_kernel
+from qwire_server.model.attention import sdpa, varlen
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -111,43 +110,12 @@ def attend_packed(  # noqa: PLR0917  an operator's arguments have no names
     int32, of which neighbours may be equal; result as the query, contiguous.
     """
     if query.is_cuda:
-        kernel, extra = varlen_kernel()
-        window = (-1, 0 if causal else -1)
         bounds = (offsets, offsets, max_length, max_length)
-        out = kernel(query, key, value, *bounds, scale=scale, window_size=window, **extra)
-        assert isinstance(out, torch.Tensor)  # a pair only with return_aux
-        return out.contiguous()
-    return _attend_cpu(query, key, value, offsets, causal=causal, scale=scale)
+        return varlen(query, key, value, bounds, causal=causal, scale=scale).contiguous()
+    runs = [(len(list(same)), n, 0) for n, same in groupby(offsets.diff().tolist())]
+    return sdpa(query, key, value, runs, causal=causal, scale=scale)
 
 
 @attend_packed.register_fake
 def _(query: torch.Tensor, *_: Any) -> torch.Tensor:
     return torch.empty_like(query, memory_format=torch.contiguous_format)
-
-
-def _attend_cpu(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    offsets: torch.Tensor,
-    *,
-    causal: bool,
-    scale: float | None,
-) -> torch.Tensor:
-    """One SDPA call for each run of equally long sequences."""
-    result = torch.empty_like(query, memory_format=torch.contiguous_format)
-    grouped = key.shape[1] != query.shape[1]
-    start = 0
-    for length, same in groupby(offsets.diff().tolist()):
-        count = len(list(same))
-        span = slice(start, start + count * length)
-        start = span.stop
-        if length:
-            q, k, v = (
-                t[span].unflatten(0, (count, length)).transpose(1, 2) for t in (query, key, value)
-            )
-            out = scaled_dot_product_attention(
-                q, k, v, is_causal=causal, scale=scale, enable_gqa=grouped
-            )
-            result[span] = out.transpose(1, 2).flatten(0, 1)
-    return result

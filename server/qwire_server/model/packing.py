@@ -68,7 +68,10 @@ class Packed:
 def pack(
     token_ids: Sequence[NDArray[np.int32]], device: torch.device, prefix: Prefix | None = None
 ) -> Packed:
-    """Pack sequences, none of them empty, onto `device`; users of `prefix` without its tokens."""
+    """Pack sequences, none of them empty, onto `device`; users of `prefix` without its tokens.
+
+    What is served is packed on the host, and `staging` takes it to the device.
+    """
     before = np.zeros(len(token_ids), dtype=np.int64)
     if prefix:
         before[prefix.users] = len(prefix.ids)
@@ -131,7 +134,4 @@ def _runs(lengths: NDArray[np.int64], before: NDArray[np.int64]) -> list[tuple[i
 
 
 def _to(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    if device.type == "cuda":  # pinned memory lets the copy overlap
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
+    return torch.from_numpy(array).to(device)

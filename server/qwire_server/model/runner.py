@@ -125,14 +125,10 @@ class PackedRunner:
     def _start(self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None) -> Fetched:
         """Enqueue it all: the batch there, the forward, the rows back."""
         with torch.inference_mode():
-            if prefix:
-                packed = pack(token_ids, self._device, prefix)
-                # The first row may be the prefix's.
-                rows = self._plain(packed)[-len(token_ids) :]
-            else:
-                packed = self._staging.stage(pack(token_ids, _HOST))
-                rows = self._forward(packed)
-            return self._staging.fetch(rows, packed.order)
+            packed = self._staging.stage(pack(token_ids, _HOST, prefix))
+            rows = (self._plain if prefix else self._forward)(packed)
+            # The first row may be the prefix's.
+            return self._staging.fetch(rows[-len(token_ids) :], packed.order)
 
     def _run(
         self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None

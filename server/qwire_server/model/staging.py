@@ -43,10 +43,12 @@ class Staging:
 
     def stage(self, packed: Packed) -> Packed:
         """Copy a batch that was packed on the host, all its tensors at once; waits for no copy."""
+        parts: list[Any] = [packed, *filter(None, [packed.keys])]
         tensors = {
-            field.name: value
-            for field in fields(packed)
-            if isinstance(value := getattr(packed, field.name), torch.Tensor)
+            (number, field.name): value
+            for number, part in enumerate(parts)
+            for field in fields(part)
+            if isinstance(value := getattr(part, field.name), torch.Tensor)
         }
         starts, size = _layout(list(tensors.values()))
         buffer = self._outward.popleft()
@@ -57,12 +59,11 @@ class Staging:
                 _view(host, start, tensor).copy_(tensor)
             there = host.to(self._device, non_blocking=True, copy=True)
             buffer.copying()
-            moved = {
-                name: _view(there, start, tensor)
-                for (name, tensor), start in zip(tensors.items(), starts, strict=True)
-            }
-        changes: dict[str, Any] = moved  # not every field is a tensor, these are
-        return replace(packed, **changes)
+            moved: list[dict[str, Any]] = [{} for _ in parts]
+            for ((number, name), tensor), start in zip(tensors.items(), starts, strict=True):
+                moved[number][name] = _view(there, start, tensor)
+        keys = packed.keys and replace(packed.keys, **moved[1])
+        return replace(packed, keys=keys, **moved[0])
 
     def fetch(self, rows: torch.Tensor, order: NDArray[np.int64]) -> Fetched:
         """Start copying rows back; row i of `rows` is number `order[i]` of what comes."""
