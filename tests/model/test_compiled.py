@@ -134,6 +134,17 @@ def test_all_but_a_lone_token_runs_compiled(traced):
             strictly(traced, batch(PACKINGS[-1]))
 
 
+@pytest.mark.timeout(120)
+def test_another_thread_runs_what_this_one_compiled(traced):
+    packed = batch([5, 17])
+    with (
+        torch.compiler.set_stance("fail_on_recompile"),
+        ThreadPoolExecutor(1) as pool_of_one,
+    ):
+        pool_of_one.submit(strictly, traced, packed).result()
+
+
+# The real compiler, after whatever uses `traced`: these forget what was traced before them.
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses its own jit
@@ -167,16 +178,6 @@ def test_a_model_loaded_with_compile_on_gives_the_same_vectors_from_any_thread(
         rows = pool_of_one.submit(local.embed, loaded, texts).result()
     np.testing.assert_allclose(rows, local.embed(qwen, texts), atol=1e-5)
     assert graphs_compiled() == before
-
-
-@pytest.mark.timeout(120)
-def test_another_thread_runs_what_this_one_compiled(traced):
-    packed = batch([5, 17])
-    with (
-        torch.compiler.set_stance("fail_on_recompile"),
-        ThreadPoolExecutor(1) as pool_of_one,
-    ):
-        pool_of_one.submit(strictly, traced, packed).result()
 
 
 def test_what_cannot_be_compiled_runs_as_it_is_and_says_so_aloud(qwen3, monkeypatch, caplog):
