@@ -13,7 +13,7 @@ from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
-from qwire_server.flags import words
+from qwire_server.settings.flags import words
 from qwire_server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from qwire_server.checkpoint.layout import Prompts
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import ModelError
-from qwire_server.flags import words
 from qwire_server.load import LoadedModel, limits_of, warm_runner
+from qwire_server.settings.flags import words
 from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
 

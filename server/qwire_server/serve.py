@@ -1,6 +1,6 @@
 """Builds everything, once, and runs it until it is told to stop.
 
-The only module that knows all the others. Start: bind, load, warm up, take work. Stop: take no more
+Start: bind, load, warm up, take work. Stop: take no more
 work, tell the streams, answer what was accepted, end.
 """
 
@@ -14,27 +14,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qwire._version import __version__
-from qwire_server.api.dispatch import Dispatcher
-from qwire_server.api.embedder import Embedder
 from qwire_server.api.gate import Gate
 from qwire_server.api.metrics import MetricsObserver
-from qwire_server.api.reranker import Reranker
-from qwire_server.api.room import Room
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.listener import listen
 from qwire_server.api.rpc.stream import ALIVE_SECONDS
 from qwire_server.api.stats import Counters
+from qwire_server.build import build
 from qwire_server.checkpoint.progress import Progress
-from qwire_server.engine.engine import Engine
 from qwire_server.engine.observer import LogObserver, Observers
-from qwire_server.engine.queue.admission import Admission
-from qwire_server.engine.queue.backlog import BatchLimits
-from qwire_server.engine.queue.quota import Quota, Quotas
-from qwire_server.engine.runner import Model
 from qwire_server.load import load_model
 from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
-from qwire_server.text.pool import Pool
 from qwire_server.web import open_http
 
 if TYPE_CHECKING:
@@ -44,10 +35,12 @@ if TYPE_CHECKING:
 
     from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.rpc.guard import Context
+    from qwire_server.engine.engine import Engine
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.load_reranker import LoadedReranker
     from qwire_server.settings import Settings
+    from qwire_server.text.pool import Pool
 
 _LOG = logging.getLogger("qwire.server")
 
@@ -182,43 +175,12 @@ class Server:
 
     def _take_work(self, loaded: LoadedModel | None, ranker: LoadedReranker | None) -> None:
         loop = asyncio.get_running_loop()
-        dispatcher = Dispatcher(loop)
-        settings = self._settings
-        models = [m for m in (loaded, ranker and ranker.loaded) if m]
-        limits = models[0].served.limits
-        engine = Engine(
-            {m.served.model: Model(m.runner, m.cost) for m in models},
-            limits=BatchLimits(
-                tokens=limits.batch_tokens,
-                texts=1 if settings.deterministic else limits.batch_tokens,
-                launch=round(limits.launch_ms * 1000),
-                bulk_share=settings.bulk_share,
-            ),
-            deliver=dispatcher.deliver,
-            observer=self._observer,
-            on_fatal=partial(_in_loop, loop, self._fail),
+        on_fatal = partial(_in_loop, loop, self._fail)
+        built = build(
+            self._settings, loaded, ranker, self._observer, self._counters, loop, on_fatal
         )
-        self._engine = engine
-        self._pool = pool = Pool(settings.tokenizer_threads)
-        quota = Quota(settings.client_tokens_per_minute, settings.client_streams)
-        room = Room(Admission(round(settings.queue_seconds * 1e6)), Quotas(lambda _: quota))
-
-        def embedder(model: LoadedModel) -> Embedder:
-            return Embedder(
-                served=model.served,
-                tokenizer=model.tokenizer,
-                pool=pool,
-                room=room,
-                dispatcher=dispatcher,
-                engine=engine,
-                cost=model.cost,
-                counters=self._counters,
-            )
-
-        self._gate.open(
-            embedder(loaded) if loaded else None,
-            Reranker(embedder(ranker.loaded), ranker.prompt) if ranker else None,
-        )
+        self._engine, self._pool = built.engine, built.pool
+        self._gate.open(built.embedder, built.reranker)
 
     def _fail(self, reason: str) -> None:
         self._failure = reason

@@ -8,7 +8,7 @@ from qwire_server.api.http.app import application
 from qwire_server.api.http.guard import Guard
 from qwire_server.api.http.listener import listen
 from qwire_server.api.http.rules import Rules, allowed_hosts
-from qwire_server.flags import words
+from qwire_server.settings.flags import words
 
 if TYPE_CHECKING:
     from qwire_server.api.gate import Gate

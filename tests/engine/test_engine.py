@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qwire_server.engine.engine import Engine
-from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
+from qwire_server.engine.observer import BatchRecord, QueueRecord, ReloadRecord, RequestRecord
 from qwire_server.engine.queue.backlog import BatchLimits
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.runner import Model
@@ -39,6 +39,9 @@ class Recorder:
 
     def request(self, record: RequestRecord) -> None:
         raise AssertionError("the engine knows no requests")
+
+    def reload(self, record: ReloadRecord) -> None:
+        raise AssertionError("the engine knows no files")
 
 
 class Bench:

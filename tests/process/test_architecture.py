@@ -16,7 +16,8 @@ ALLOWED = {
     "model": {"checkpoint", "errors"},
     "text": {"checkpoint", "errors"},
     "engine": {"model", "errors"},
-    "api": {"engine", "text", "checkpoint", "pb", "errors"},
+    "security": {"errors"},
+    "api": {"engine", "text", "checkpoint", "security", "pb", "errors"},
 }
 
 

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from qwire_server import foreign, settings
+from qwire_server import settings
 from qwire_server.errors import StartError
-from qwire_server.settings import Settings
+from qwire_server.settings import Settings, foreign
 
 FLAGS = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
 

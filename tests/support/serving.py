@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
+    from qwire_server.engine.observer import BatchRecord, QueueRecord, ReloadRecord, RequestRecord
     from qwire_server.load_reranker import LoadedReranker
 
 MAX_TOKENS = 128
@@ -41,6 +41,7 @@ class Recorder:
         self.batches: list[BatchRecord] = []
         self.queues: list[QueueRecord] = []
         self.requests: list[RequestRecord] = []
+        self.reloads: list[ReloadRecord] = []
 
     def batch(self, record: BatchRecord) -> None:
         self.batches.append(record)
@@ -50,6 +51,9 @@ class Recorder:
 
     def request(self, record: RequestRecord) -> None:
         self.requests.append(record)
+
+    def reload(self, record: ReloadRecord) -> None:
+        self.reloads.append(record)
 
 
 def fake_model(runner: FakeRunner, **limits: int) -> LoadedModel:

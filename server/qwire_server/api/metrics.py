@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.stats import Stats
-    from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
+    from qwire_server.engine.observer import (
+        BatchRecord,
+        QueueRecord,
+        ReloadRecord,
+        RequestRecord,
+    )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # From a question on an idle GPU to a request that waited for the whole queue.
@@ -39,6 +44,9 @@ class MetricsObserver:
         self._requests = _Requests(made)
         self._batches = _Batches(made)
         self._state = _State(made)
+        self._reloads = made.counter(
+            "reloads", "Changes of certificate or keys, taken up or not.", "what", "result"
+        )
 
     def batch(self, record: BatchRecord) -> None:
         """Count one batch."""
@@ -50,6 +58,10 @@ class MetricsObserver:
     def request(self, record: RequestRecord) -> None:
         """Count one call."""
         self._requests.count(record)
+
+    def reload(self, record: ReloadRecord) -> None:
+        """Count one reload."""
+        self._reloads.labels(record.what, "failed" if record.wrong else "taken").inc()
 
     def exposed(self, gate: Gate) -> bytes:
         """Everything in Prometheus' text format, with a look at the state now."""

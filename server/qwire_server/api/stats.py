@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwire_server.api.room import Room
-    from qwire_server.engine.observer import BatchRecord, QueueRecord, RequestRecord
+    from qwire_server.engine.observer import (
+        BatchRecord,
+        QueueRecord,
+        ReloadRecord,
+        RequestRecord,
+    )
     from qwire_server.engine.queue.backlog import Waiting
     from qwire_server.engine.queue.cost import CostModel
 
@@ -71,6 +76,9 @@ class Counters:
         self.calls[record.code] += 1
         if record.reason:
             self.failures[record.reason] += 1
+
+    def reload(self, record: ReloadRecord) -> None:
+        """Nothing to count."""
 
 
 @dataclass(slots=True)

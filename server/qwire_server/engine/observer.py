@@ -72,6 +72,19 @@ class RequestRecord:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadRecord:
+    """Files that changed while the server runs, and were read again.
+
+    Attributes:
+        what: "certificate" or "keys".
+        wrong: why they were not taken up; empty if they were.
+    """
+
+    what: str
+    wrong: str
+
+
 class Observer(Protocol):
     """Told what happened; must return at once and never raise."""
 
@@ -83,6 +96,9 @@ class Observer(Protocol):
 
     def request(self, record: RequestRecord) -> None:
         """Called by the event loop."""
+
+    def reload(self, record: ReloadRecord) -> None:
+        """Called by any thread."""
 
 
 class Observers:
@@ -106,9 +122,14 @@ class Observers:
         for observer in self._observers:
             observer.request(record)
 
+    def reload(self, record: ReloadRecord) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.reload(record)
+
 
 class LogObserver:
-    """Writes requests that failed at INFO, everything else at DEBUG."""
+    """Writes requests that failed at INFO, reloads aloud, everything else at DEBUG."""
 
     def batch(self, record: BatchRecord) -> None:
         """Log one batch."""
@@ -125,3 +146,10 @@ class LogObserver:
         level = logging.DEBUG if record.code == "OK" else logging.INFO
         if _LOG.isEnabledFor(level):
             _LOG.log(level, "request", extra={"record": asdict(record)})
+
+    def reload(self, record: ReloadRecord) -> None:
+        """Log one reload."""
+        if record.wrong:
+            _LOG.error("%s not reloaded, the old ones stay: %s", record.what, record.wrong)
+        else:
+            _LOG.info("%s reloaded", record.what)

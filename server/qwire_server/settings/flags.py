@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwire_server import variables
 from qwire_server.errors import StartError
+from qwire_server.settings import variables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

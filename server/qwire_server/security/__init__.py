@@ -1,0 +1,1 @@
+"""Who may come in, and by what: certificates, keys, scopes. Knows no protocol and no model."""

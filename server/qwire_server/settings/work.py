@@ -1,0 +1,43 @@
+"""How much work is taken, in what pieces, and whose turn it is."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class WorkSettings(BaseModel):
+    """Of batches, the queue, and one client's part."""
+
+    batch_tokens: int | None = Field(
+        None, gt=0, description="most tokens in one forward; default: 16384 on a GPU, 2048 on a CPU"
+    )
+    request_tokens: int | None = Field(
+        None, gt=0, description="most tokens of one request; default: 64 batches"
+    )
+    queue_seconds: float = Field(
+        10,
+        gt=0,
+        description="most device time accepted and not yet answered; above it, requests are told "
+        "when to come back",
+    )
+    stream_tokens: int | None = Field(
+        None, gt=0, description="most tokens of one stream in flight; default: 4 batches"
+    )
+    launch_ms: float | None = Field(
+        None,
+        gt=0,
+        description="most milliseconds of one batch while questions have come in the last 10 s, "
+        "otherwise batches are full; default: 15 on a GPU, 200 on a CPU",
+    )
+    bulk_share: float = Field(
+        0.2, ge=0, le=0.5, description="device time kept for bulk while interactive work waits"
+    )
+    client_tokens_per_minute: int | None = Field(
+        None, gt=0, description="most tokens a minute for one client; default: no limit"
+    )
+    client_streams: int | None = Field(
+        None, gt=0, description="most open streams of one client; default: no limit"
+    )
+    max_texts: int = Field(1024, gt=0, description="most texts in one request")
+    max_text_bytes: int = Field(256 * 1024, gt=0, description="most bytes of one text (UTF-8)")
+    tokenizer_threads: int = Field(2, gt=0, le=64, description="threads that tokenise")
