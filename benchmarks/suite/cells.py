@@ -41,9 +41,10 @@ def cells(device: str, sizes: Sizes, peers: tuple[str, ...]) -> list[Cell]:
     """All of them, in the order in which they are measured."""
 
     def stream(workload: Workload) -> Cell:
-        seconds = _OVERHEAD + _QUESTIONS / 2 + sizes.bare + 1.5 * sizes.stream
-        if peers and workload.name in sizes.peer_workloads:
-            seconds += 3 * sizes.peer
+        a_round = _OVERHEAD + sizes.bare + 1.5 * sizes.stream
+        if "sentence-transformers" in peers and workload.name in sizes.peer_workloads:
+            a_round += 3 * sizes.peer
+        seconds = _QUESTIONS / 2 + sizes.rounds * a_round
         run = partial(throughput.measure, workload=workload)
         return Cell(workload.name, "stream", seconds, run)
 
@@ -52,7 +53,9 @@ def cells(device: str, sizes: Sizes, peers: tuple[str, ...]) -> list[Cell]:
         run = partial(beside.measure, workload=workload)
         return Cell(f"beside-{workload.name}", "beside", seconds, run)
 
-    calling = 2 * (_OVERHEAD + sizes.warm + sizes.window) * (2 if "infinity" in peers else 1)
+    calling = 2 * (_OVERHEAD + sizes.warm + sizes.window)
+    if "infinity" in peers:
+        calling *= 2 * sizes.rounds
     first, *others = (stream(uniform(tokens)) for tokens in sizes.lengths)
     first = replace(first, seconds=first.seconds + _LOADING[device])  # of bare forward and peer
     reusing = 2 * (2 * _LOADING[device] + _OVERHEAD + 1.5 * sizes.stream)

@@ -14,6 +14,7 @@ class Sizes:
     """Times in seconds.
 
     Attributes:
+        rounds: of a stream cell and of callers beside a peer, each way once a round.
         stream: of a stream cell; how many texts that takes is told by the bare forward.
         window: of callers, and of bulk beside questions.
         warm: before each window.
@@ -28,6 +29,7 @@ class Sizes:
         sides: of the square matrices whose product is the measure of the hardware.
     """
 
+    rounds: int
     stream: float
     window: float
     warm: float
@@ -43,6 +45,7 @@ class Sizes:
 
 
 GPU = Sizes(
+    rounds=1,
     stream=5,
     window=8,
     warm=2,
@@ -57,11 +60,12 @@ GPU = Sizes(
     sides=(4096, 8192),
 )
 CPU = Sizes(
-    stream=6,
-    window=6,
+    rounds=3,  # what else the machine does disturbs more
+    stream=4,
+    window=5,
     warm=2,
     bare=2,
-    peer=4,
+    peer=3,
     lengths=(128, 50, 16, 512),
     peer_workloads=("uniform-128", "log-normal", "instructed", "uniform-50"),
     batch_sizes=(4, 8, 16, 32),
@@ -71,6 +75,7 @@ CPU = Sizes(
     sides=(2048,),
 )
 QUICK = Sizes(
+    rounds=1,
     stream=0.3,
     window=0.5,
     warm=0.1,

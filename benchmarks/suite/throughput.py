@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.rounds import digits
@@ -22,10 +23,32 @@ _PADDED_TOKENS = 2**18  # more at once than any GPU has memory for in a padded b
 def measure(stage: Stage, workload: Workload) -> dict[str, Any]:
     """Rates of all ways, and what they are of each other and of the hardware.
 
+    Ways take turns, so that what disturbs the machine disturbs all; rates and ratios are medians.
+
     Raises:
         Unfit: the model takes no such texts.
     """
     kind = stage.fitted(workload)
+    rounds: list[dict[str, Any]] = []
+    for _ in range(stage.sizes.rounds):
+        rounds.append(_round(stage, kind, rounds[0] if rounds else {}))
+    median = {name: _middle([each[name] for each in rounds]) for name in rounds[0]}
+    best, bare = max(stage.products.values()), median["bare"]
+    # What was not computed again is no arithmetic.
+    computed = bare["computed_per_text"] / bare["tokens_per_text"]
+    flops = median["served"]["tokens_per_second"] * computed * bare["flops_per_token"]
+    return {
+        "workload": kind.as_json(),
+        **median,
+        "of_bare": _over(rounds, "bare"),
+        "of_product": digits(flops / best),
+        "over": {name: _over(rounds, name) for name in median if name.startswith("st_")},
+        "rounds": {name: [_rate(each[name]) for each in rounds] for name in median},
+    }
+
+
+def _round(stage: Stage, kind: Workload, first: dict[str, Any]) -> dict[str, Any]:
+    """Each way once."""
     budget = stage.about["batch_tokens"]
     bare = stage.bare.ask(
         "forward",
@@ -33,20 +56,24 @@ def measure(stage: Stage, workload: Workload) -> dict[str, Any]:
         texts=max(8, _BARE_BATCHES * budget // (kind.tokens + kind.prompt)),
         seconds=stage.sizes.bare,
     )
-    peers = _peers(stage, kind, bare) if workload.name in stage.sizes.peer_workloads else {}
-    served = _served(stage, kind, bare)
-    best, rate = max(stage.products.values()), served["tokens_per_second"]
-    # What was not computed again is no arithmetic.
-    computed = bare["computed_per_text"] / bare["tokens_per_text"]
-    return {
-        "workload": kind.as_json(),
-        "served": served,
-        "bare": bare,
-        **peers,
-        "of_bare": digits(rate / bare["tokens_per_second"]),
-        "of_product": digits(rate * computed * bare["flops_per_token"] / best),
-        "over": {name: digits(rate / peer["tokens_per_second"]) for name, peer in peers.items()},
-    }
+    peers = {}
+    if "sentence-transformers" in stage.peers and kind.name in stage.sizes.peer_workloads:
+        peers = _peers(stage, kind, bare, first)
+    return {"bare": bare, **peers, "served": _served(stage, kind, bare)}
+
+
+def _middle(found: list[dict[str, Any]]) -> dict[str, Any]:
+    return sorted(found, key=_rate)[len(found) // 2]
+
+
+def _over(rounds: list[dict[str, Any]], name: str) -> float:
+    ratios = [_rate(each["served"]) / _rate(each[name]) for each in rounds]
+    return digits(statistics.median(ratios))
+
+
+def _rate(found: dict[str, Any]) -> float:
+    rate: float = found["tokens_per_second"]
+    return rate
 
 
 def streamed(stage: Stage, kind: Workload, texts: int) -> dict[str, Any]:
@@ -76,15 +103,17 @@ def _served(stage: Stage, kind: Workload, bare: dict[str, Any]) -> dict[str, Any
     return streamed(stage, kind, chunks * chunk)
 
 
-def _peers(stage: Stage, kind: Workload, bare: dict[str, Any]) -> dict[str, Any]:
-    if "sentence-transformers" not in stage.peers:
-        return {}
+def _peers(
+    stage: Stage, kind: Workload, bare: dict[str, Any], first: dict[str, Any]
+) -> dict[str, Any]:
     seconds, sizes = stage.sizes.peer, stage.sizes.batch_sizes
     most = math.ceil(bare["texts_per_second"] * seconds) + max(sizes)
     arrival = stage.peer.ask("arrival", workload=kind.as_json(), texts=most, seconds=seconds)
     longest = kind.most or kind.tokens
     fitting = [size for size in sizes if size * longest <= _PADDED_TOKENS] or [min(sizes)]
     texts = math.ceil(arrival["texts_per_second"] * 2 * seconds / len(fitting))
+    if first:
+        fitting = [first["st_best"]["batch_size"]]
     best = stage.peer.ask(
         "best", workload=kind.as_json(), texts=max(texts, 2 * max(fitting)), sizes=fitting
     )
