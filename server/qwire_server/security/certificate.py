@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# OpenSSL's X509_V_FLAG_PARTIAL_CHAIN and X509_V_FLAG_NO_CHECK_TIME, which `ssl` has no names for:
-# the certificate is its own trust, and its dates are read before they are judged.
-_AS_IT_IS = 0x80000 | 0x200000
-# How the key of an Ed25519 certificate begins (RFC 8410). gRPC's clients take none: measured.
+# The certificate is its own trust, and its dates are read before they are judged: that one is
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` has no name for.
+_AS_IT_IS = ssl.VERIFY_X509_PARTIAL_CHAIN | 0x200000
+# How the key of an Ed25519 certificate begins (RFC 8410). gRPC's own clients take none (ran).
 _ED25519 = bytes.fromhex("302a300506032b6570032100")
 # Two weeks are enough to renew by hand; short-lived certificates are renewed by machines, before a
 # third of their life is left.
@@ -129,10 +129,12 @@ def _dates(server: ssl.SSLContext, client: ssl.SSLContext, path: Path) -> tuple[
     """First and last second of a certificate that a client has seen and that is valid now."""
     try:
         seen, der = _shake_hands(server, client)
-    except ssl.SSLError as error:
-        raise ValueError(f"{path} is no certificate of a server: {error.reason}") from error
+    except ssl.SSLCertVerificationError as error:
+        raise ValueError(f"{path} is of no use to a server: {error.verify_message}") from error
     if _ED25519 in der:
-        raise ValueError(f"{path} has an Ed25519 key, which gRPC's clients refuse: use P-256 or RSA")
+        raise ValueError(
+            f"{path} has an Ed25519 key, which gRPC's clients refuse: use P-256 or RSA"
+        )
     starts = ssl.cert_time_to_seconds(str(seen["notBefore"]))
     expires = ssl.cert_time_to_seconds(str(seen["notAfter"]))
     if expires <= time.time():
@@ -142,15 +144,12 @@ def _dates(server: ssl.SSLContext, client: ssl.SSLContext, path: Path) -> tuple[
     return starts, expires
 
 
-def _shake_hands(
-    server: ssl.SSLContext, client: ssl.SSLContext
-) -> tuple[dict[str, object], bytes]:
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[dict[str, object], bytes]:
     """Connect both in memory: what the client sees, as words and as DER."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = server.wrap_bio(up, down, server_side=True)
     there = client.wrap_bio(down, up)
-    # Hello, hello back with the certificate, finished; TLS 1.2 takes a turn more.
-    for _ in range(3):
+    for _ in range(2):  # hello, hello back with the certificate; finished, nothing more to say
         for side in (there, here):
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()

@@ -40,7 +40,10 @@ class Exposure:
         if self.keys or (self.client_certificates and not self.http):
             return ""
         if self.client_certificates:
-            return "no keys for HTTP, which asks for no certificate (--api-keys-file, or --http-port off)"
+            return (
+                "no keys for HTTP, which asks nobody for a certificate (--api-keys-file, or "
+                "--http-port off)"
+            )
         return "no keys (--api-keys-file)"
 
 

@@ -6,32 +6,28 @@ import ssl
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-# Tags of a URI and of a DNS name among the alternative names (RFC 5280, 4.2.1.6).
-_KINDS = (("peer_uri", 0x86), ("peer_dns", 0x82))
-_COMMON_NAME = bytes.fromhex("0603550403")
+_OBJECT_ID = 0x06
+_COMMON_NAME = bytes.fromhex("550403")
+_ALTERNATIVE_NAMES = bytes.fromhex("551d11")
+_DNS_NAME, _URI = 0x82, 0x86  # RFC 5280, 4.2.1.6
 
 
 def certificate_names(verified: Mapping[str, Iterable[bytes]]) -> list[str]:
-    """Alternative names, URIs before DNS names; the common name if there are none.
+    """Alternative names, URIs before DNS names; the common name if there are none of these.
 
-    gRPC cuts a name at its first zero byte, and an authority may have signed "admin\\0.example": a
-    name counts only if the certificate holds it as it is told.
+    gRPC cuts a name at its first zero byte, and an authority may have signed
+    `admin<zero>.example.org`: a certificate with such a name has none.
 
     Args:
         verified: what gRPC tells of a peer (`auth_context`).
     """
-    der = _der(verified)
-    names = [
-        name
-        for key, tag in _KINDS
-        for name in verified.get(key, ())
-        if bytes([tag]) + _length(name) + name in der
-    ]
-    if not any(verified.get(key) for key, _ in _KINDS):
-        names = [n for n in verified.get("x509_common_name", ()) if _is_common_name(n, der)]
-    return [name.decode("utf-8", "backslashreplace") for name in names]
+    if any(b"\0" in name for name in _names_in_full(_der(verified))):
+        return []
+    alternatives = [*verified.get("peer_uri", ()), *verified.get("peer_dns", ())]
+    names = alternatives or verified.get("x509_common_name", ())
+    return [name.decode("utf-8", "backslashreplace") for name in names if name]
 
 
 def _der(verified: Mapping[str, Iterable[bytes]]) -> bytes:
@@ -40,18 +36,25 @@ def _der(verified: Mapping[str, Iterable[bytes]]) -> bytes:
     return b""
 
 
-def _length(name: bytes) -> bytes:
-    """As DER writes it; a name has less than 64 KiB."""
-    if len(name) < 0x80:
-        return bytes([len(name)])
-    octets = len(name).to_bytes(2, "big").lstrip(b"\0")
-    return bytes([0x80 | len(octets)]) + octets
+def _names_in_full(der: bytes) -> Iterator[bytes]:
+    """Common names, DNS names and URIs, wherever in the certificate."""
+    elements = list(_elements(der))
+    for tag, content in elements:
+        if tag & 0x20:  # made of elements itself
+            yield from _names_in_full(content)
+    if elements and elements[0] == (_OBJECT_ID, _COMMON_NAME):
+        yield elements[-1][1]
+    if elements and elements[0] == (_OBJECT_ID, _ALTERNATIVE_NAMES):
+        for _, names in _elements(elements[-1][1]):
+            yield from (name for tag, name in _elements(names) if tag in {_DNS_NAME, _URI})
 
 
-def _is_common_name(name: bytes, der: bytes) -> bool:
-    """Whether it is one in full, in whichever of the types of strings."""
-    start = 0
-    while (start := der.find(_COMMON_NAME, start) + 1) > 0:
-        if name and der[start + len(_COMMON_NAME) :].startswith(_length(name) + name):
-            return True
-    return False
+def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
+    """Tag and content of each element, one level deep; gRPC has parsed all of it before."""
+    while der:
+        start, length = 2, der[1]
+        if length & 0x80:
+            start += length & 0x7F
+            length = int.from_bytes(der[2:start], "big")
+        yield der[0], der[start : start + length]
+        der = der[start + length :]
