@@ -20,7 +20,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire_server.security.certificate import CertificateFiles
 from qwire_server.security.tls import Tls
-from support.certificates import Authority, Pair, write
+from support.certificates import Authority, Pair, speaks, write
 from support.serving import Running, fake_serving, rows_of
 
 if TYPE_CHECKING:
@@ -333,23 +333,6 @@ async def test_no_version_below_tls_1_2_is_spoken(
     tls: Running, authority: Authority, version: str, taken: bool
 ):
     assert await asyncio.to_thread(speaks, tls.server.port, authority, version) == taken
-
-
-def speaks(port: int, authority: Authority, version: str) -> bool:
-    """Whether a handshake of exactly this version succeeds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # old versions are what it is about
-        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
-    client.set_ciphers("ALL:@SECLEVEL=0")
-    client.load_verify_locations(cadata=authority.pem.decode())
-    client.set_alpn_protocols(["h2", "http/1.1"])
-    with socket.create_connection(("127.0.0.1", port)) as plain:
-        try:
-            with client.wrap_socket(plain, server_hostname="localhost") as connection:
-                return connection.version() == version.replace("_", ".")
-        except (ssl.SSLError, ConnectionError):
-            return False
 
 
 def test_this_machine_can_still_speak_tls_1_1(authority: Authority):

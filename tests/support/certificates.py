@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import os
+import socket
+import ssl
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import trustme
@@ -105,6 +108,23 @@ def write(path: Path, content: bytes, age: float = LONG_AGO) -> None:
     changed = time.time() - age
     os.utime(new, (changed, changed))
     new.replace(path)
+
+
+def speaks(port: int, authority: Authority, version: str) -> bool:
+    """Whether a handshake of exactly this version succeeds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # old versions are what it is about
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
+    client.set_ciphers("ALL:@SECLEVEL=0")
+    client.load_verify_locations(cadata=authority.pem.decode())
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        try:
+            with client.wrap_socket(plain, server_hostname="localhost") as connection:
+                return connection.version() == version.replace("_", ".")
+        except (ssl.SSLError, ConnectionError):
+            return False
 
 
 def self_signed(
