@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-# What gRPC tells, and what it means; the first that is found counts. {target} has TLS switched on.
+_EXPIRED = (
+    "the certificate of {target} has expired: it must be renewed there (or this machine's clock is "
+    "wrong)"
+)
+_TOO_EARLY = "the certificate of {target} is not valid yet: see this machine's clock"
+_UNKNOWN = (
+    "the certificate of {target} is not signed by an authority that this client knows: give "
+    "ca_cert, that authority's certificate"
+)
+_NOT_BELIEVED = (
+    "the certificate of {target} has expired, or is not signed by an authority that this client "
+    "knows: give ca_cert, that authority's certificate"
+)
+_OTHER_NAME = (
+    "the certificate of {target} is for another name: call it by a name that the certificate has, "
+    "or give that name as server_name"
+)
+_HTTPS = (
+    "{target} has TLS and does not speak gRPC: it looks like an HTTPS port; use the server's gRPC "
+    "port"
+)
+_BAD_FILES = (
+    "ca_cert, client_cert or client_key is of no use: one is half written, or the key is not that "
+    "of the certificate"
+)
+# What gRPC tells (1.60 to 1.85), and what it means; the first that is found counts.
 _CAUSES = (
-    (
-        "certificate has expired",
-        "the certificate of {target} has expired: it must be renewed there (or this machine's "
-        "clock is wrong)",
-    ),
-    (
-        "certificate is not yet valid",
-        "the certificate of {target} is not valid yet: see this machine's clock",
-    ),
-    *(
-        (
-            words,
-            "the certificate of {target} is not signed by an authority that this client knows: "
-            "give ca_cert, that authority's certificate",
-        )
-        for words in ("unable to get local issuer", "self signed", "self-signed")
-    ),
-    (
-        "CERTIFICATE_VERIFY_FAILED",  # older gRPC says no more
-        "the certificate of {target} has expired, or is not signed by an authority that this "
-        "client knows: give ca_cert, that authority's certificate",
-    ),
-    *(
-        (
-            words,
-            "the certificate of {target} is for another name: call it by a name that the "
-            "certificate has, or give that name as server_name",
-        )
-        for words in ("Hostname Verification", "is not in peer certificate")
-    ),
-    (
-        "ALPN",
-        "{target} has TLS and does not speak gRPC: it looks like an HTTPS port; use the server's "
-        "gRPC port",
-    ),
-    (
-        "Failed to create security handshaker",
-        "ca_cert, client_cert or client_key is of no use: one is half written, or the key is not "
-        "that of the certificate",
-    ),
+    ("certificate has expired", _EXPIRED),
+    ("certificate is not yet valid", _TOO_EARLY),
+    ("unable to get local issuer", _UNKNOWN),
+    ("self signed", _UNKNOWN),
+    ("self-signed", _UNKNOWN),
+    ("CERTIFICATE_VERIFY_FAILED", _NOT_BELIEVED),  # 1.60 says no more
+    ("Hostname Verification", _OTHER_NAME),
+    ("is not in peer certificate", _OTHER_NAME),
+    ("ALPN", _HTTPS),
+    ("Failed to create security handshaker", _BAD_FILES),
 )
 # The connection stood, and was closed before a word of gRPC.
 _CLOSED = ("Socket closed", "reset by peer", "Handshake read failed", "_ALERT_", "Broken pipe")

@@ -79,18 +79,18 @@ def _proxy_hint(address: Address) -> str:
 
 
 def _local_listener(address: Address) -> str | None:
-    """What listens at a `host:port` of this machine: "tls", "http", "other", or None for nothing."""
+    """What listens at a `host:port` of this machine: "tls", "http", "other"; None for nothing."""
     host, _, port = address.target.rpartition(":")
     if not address.loopback or not port.isdecimal():
         return None
-    for protocol in (_speaks_tls, _speaks_http):
-        try:
-            where = (host.strip("[]"), int(port))
+    where = (host.strip("[]"), int(port))
+    try:
+        for protocol in (_speaks_tls, _speaks_http):
             with socket.create_connection(where, _LOOK_SECONDS) as connection:
                 if found := protocol(connection):
                     return found
-        except OSError:
-            return None
+    except OSError:
+        return None
     return "other"
 
 

@@ -101,9 +101,7 @@ def test_a_file_that_is_not_there_is_told_by_name(connect, secure, authority, na
 
 def test_a_key_in_place_of_a_certificate_is_told_and_not_shown(connect, secure, authority):
     pair = authority.issue("me")
-    client = connect(
-        secure, ca_cert=authority.pem, client_cert=pair.key, client_key=pair.chain
-    )
+    client = connect(secure, ca_cert=authority.pem, client_cert=pair.key, client_key=pair.chain)
     with pytest.raises(qwire.InvalidRequestError, match=r"client_\w+ holds no") as caught:
         client.embed(["a"])
     assert "BEGIN" not in str(caught.value)

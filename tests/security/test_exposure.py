@@ -31,7 +31,7 @@ NO_TLS, NO_KEYS = "no TLS (--tls-cert, --tls-key)", "no keys (--api-keys-file)"
         ("LOCALHOST", True),
         ("::1", True),
         ("[::1]", True),
-        ("0.0.0.0", False),  # noqa: S104  that is the point
+        ("0.0.0.0", False),
         ("::", False),
         ("[::]", False),
         ("10.0.0.1", False),
@@ -55,12 +55,14 @@ def test_which_addresses_are_the_machine_s_own(host: str, own: bool):
         (True, False, True, False, ""),  # every caller shows a certificate
         (
             *(True, False, True, True),
-            "no keys for HTTP, which asks nobody for a certificate (--api-keys-file, or "
-            "--http-port off)",
+            (
+                "no keys for HTTP, which asks nobody for a certificate (--api-keys-file, or "
+                "--http-port off)"
+            ),
         ),
     ],
 )
-def test_what_is_missing_on_a_network(  # noqa: PLR0917
+def test_what_is_missing_on_a_network(
     tls: bool, keys: bool, certificates: bool, http: bool, missing: str
 ):
     assert Exposure("10.0.0.1", tls, keys, certificates, http).missing == missing
@@ -76,7 +78,7 @@ def settings(**chosen: Any) -> Settings:
 
 def test_an_open_server_on_a_network_does_not_start_and_names_the_flag():
     with pytest.raises(StartError) as caught:
-        protect(settings(host="0.0.0.0"), Recorder())  # noqa: S104
+        protect(settings(host="0.0.0.0"), Recorder())
     assert str(caught.value) == (
         f"--host 0.0.0.0 lets other machines in, with {NO_TLS} and {NO_KEYS}: add what is missing, "
         "or listen on 127.0.0.1 behind what has it, or say --insecure-listen"
@@ -85,7 +87,7 @@ def test_an_open_server_on_a_network_does_not_start_and_names_the_flag():
 
 def test_with_the_flag_it_starts_and_warns_each_time(caplog: pytest.LogCaptureFixture):
     for _ in range(2):
-        protect(settings(host="0.0.0.0", insecure_listen=True), Recorder())  # noqa: S104
+        protect(settings(host="0.0.0.0", insecure_listen=True), Recorder())
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert caplog.messages[0] == (
         "INSECURE: --insecure-listen lets other machines in at 0.0.0.0, with "

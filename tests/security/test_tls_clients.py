@@ -1,4 +1,4 @@
-"""Everything that speaks to a server, over mutual TLS and over HTTPS, with files as users have them."""
+"""Everything that speaks gRPC to a server, over mutual TLS, with files as users have them."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def target(front: Front) -> str:
 
 
 @pytest.mark.parametrize("form", [Direct, LangChain, LlamaIndex])
-def test_clients_and_adapters_embed_over_mutual_tls(
-    mutual: Front, mine: dict[str, str], form: Any
-):
+def test_clients_and_adapters_embed_over_mutual_tls(mutual: Front, mine: dict[str, str], form: Any):
     mutual.observer.requests.clear()
     embedding = form(target=target(mutual), **mine)
     vectors = embedding.embed(["a", "b"])

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -344,6 +344,7 @@ def test_this_machine_can_still_speak_tls_1_1(authority: Authority):
     server.set_ciphers("ALL:@SECLEVEL=0")
     authority.signer.issue_cert("localhost").configure_cert(server)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+
         def answer() -> None:
             plain, _ = listener.accept()
             server.wrap_socket(plain, server_side=True).close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import socket
 import ssl
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 LONG_AGO = 100.0  # seconds; a file that changed just now may not be whole, and waits
 
 
-BEGIN = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
-END = datetime.datetime(2999, 1, 1, tzinfo=datetime.timezone.utc)
+BEGIN = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
+END = dt.datetime(2999, 1, 1, tzinfo=dt.timezone.utc)
 
 
 class Authority:
@@ -50,7 +50,7 @@ class Authority:
 
     def expired(self, *names: str) -> Pair:
         """One whose time is over."""
-        end = BEGIN + datetime.timedelta(days=30)
+        end = BEGIN + dt.timedelta(days=30)
         return self.issue(*names, not_before=BEGIN, not_after=end)
 
     def sign(self, common_names: Sequence[str], alternatives: Sequence[x509.GeneralName]) -> Pair:
@@ -130,7 +130,7 @@ def speaks(port: int, authority: Authority, version: str) -> bool:
 def self_signed(
     key: Key,
     *extensions: x509.ExtensionType,
-    end: datetime.datetime = END,
+    end: dt.datetime = END,
 ) -> Pair:
     """A certificate that nobody vouches for."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -156,7 +156,7 @@ def _builder(
     common_names: Sequence[str],
     issuer: x509.Name,
     key: Any,
-    end: datetime.datetime,
+    end: dt.datetime,
 ) -> x509.CertificateBuilder:
     names = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in common_names]
     return (

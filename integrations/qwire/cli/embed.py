@@ -24,7 +24,6 @@ from qwire.cli.target import add_target, open_client
 from qwire.cli.texts_in import Form, read_texts
 from qwire.cli.vectors_out import ErrorFile, JsonlFile, NpyFile
 from qwire.cli.whole_file import StandardOutput, WholeFile
-from qwire.client import Client
 from qwire.errors import InvalidRequestError
 from qwire.options import embed_options
 

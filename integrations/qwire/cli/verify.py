@@ -19,12 +19,12 @@ from qwire.cli.references import (
     reference_name,
 )
 from qwire.cli.target import add_target, open_client
-from qwire.client import Client
 from qwire.errors import InvalidRequestError, QwireError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from qwire.client import Client
     from qwire.info import Description
 
 _EPILOG = f"""The reference is found by the model's name, as the server tells it: the last part of
