@@ -39,13 +39,18 @@ def read_key(name: str, given: str | bytes | None) -> bytes | None:
 def _read(name: str, given: str | bytes | None, mark: bytes, what: str) -> bytes | None:
     if given is None:
         return None
-    is_path = isinstance(given, str) and not given.startswith("-----BEGIN")
+    pem = _content(name, given)
+    if mark not in pem:
+        raise InvalidRequestError(f"{name} holds no {what} in PEM form")
+    return pem
+
+
+def _content(name: str, given: str | bytes) -> bytes:
+    if isinstance(given, bytes):
+        return given
+    if given.startswith("-----BEGIN"):
+        return given.encode()
     try:
-        pem = Path(given).read_bytes() if is_path else given
+        return Path(given).read_bytes()
     except OSError as error:
         raise InvalidRequestError(f"{name} cannot be read: {error}") from error
-    pem = pem.encode() if isinstance(pem, str) else pem
-    if mark not in pem:
-        where = f" {given}" if is_path else ""
-        raise InvalidRequestError(f"{name}{where} holds no {what} in PEM form")
-    return pem

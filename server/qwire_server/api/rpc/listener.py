@@ -103,7 +103,9 @@ def _credentials(tls: Tls) -> grpc.ServerCredentials:
         return _configuration(now)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(presented), renewed, tls.wants_client_certificates
+        _configuration(presented),
+        renewed,  # type: ignore[arg-type]  # its types forget None, which is "as before"
+        tls.wants_client_certificates,
     )
 
 
