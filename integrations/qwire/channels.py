@@ -5,12 +5,12 @@ Everything that gRPC leaves untyped is cast here.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
 from qwire._version import __version__
+from qwire.certificates import read_certificate, read_key
 from qwire.split import RECEIVE_BYTES, SEND_BYTES
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
@@ -94,15 +94,15 @@ def open_channel(config: Config, transport: Any = grpc) -> Any:
         transport: `grpc`, or `grpc.aio` for a channel of the running loop.
 
     Raises:
-        OSError: a certificate file cannot be read.
+        InvalidRequestError: a certificate or a key cannot be read.
     """
     options = channel_options(config)
     if not config.address.tls:
         return transport.insecure_channel(config.address.target, options)
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=_pem(config.ca_cert),
-        private_key=_pem(config.client_key),
-        certificate_chain=_pem(config.client_cert),
+        root_certificates=read_certificate("ca_cert", config.ca_cert),
+        private_key=read_key("client_key", config.client_key),
+        certificate_chain=read_certificate("client_cert", config.client_cert),
     )
     return transport.secure_channel(config.address.target, credentials, options)
 
@@ -133,12 +133,3 @@ def channel_options(config: Config) -> list[tuple[str, Any]]:
 def in_flight(links: Iterable[Link]) -> int:
     """Calls under way on all of them."""
     return sum(len(link.calls) for link in links)
-
-
-def _pem(certificate: str | bytes | None) -> bytes | None:
-    """PEM bytes from PEM itself or from the path of a file."""
-    if certificate is None or isinstance(certificate, bytes):
-        return certificate
-    if certificate.startswith("-----BEGIN"):
-        return certificate.encode()
-    return Path(certificate).read_bytes()

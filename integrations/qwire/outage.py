@@ -24,7 +24,8 @@ MAX_DEATHS = 3
 SILENCE = Failure("UNAVAILABLE", details="silence")
 
 # Only a connection that once stood breaks in these words (ran: where nothing listens, gRPC says
-# "failed to connect" each time). A proxy's words are not known, so its 503 accuses no text.
+# "failed to connect" each time, and so it does where TLS meets none, whatever comes after). A
+# proxy's words are not known, so its 503 accuses no text.
 _BROKE = (
     *("Socket closed", "recvmsg", "reset by peer", "Broken pipe", "connection termination"),
     *("RST_STREAM", "Internal error from Core", "Stream removed", "GOAWAY"),
@@ -89,4 +90,7 @@ def is_death(failure: Failure | None, *, heard: bool) -> bool:
         return True
     if failure.code is not None:
         return False
-    return heard or any(words in failure.details for words in _BROKE)
+    if heard:
+        return True
+    stood = "failed to connect" not in failure.details
+    return stood and any(words in failure.details for words in _BROKE)

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
+from qwire.handshake import (
+    handshake_failed,
+    no_tls_there,
+    tls_is_missing,
+    why_no_tls,
+    why_tls_is_missing,
+)
 from qwire.target import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from qwire.target import Address
 
-# Twice this is the most that a failing call waits here; the machine answers itself at once.
+# Four times this is the most that a failing call waits here; the machine answers itself at once.
 _LOOK_SECONDS = 0.2
 
 _NOT_HTTP2 = ("Failed parsing HTTP/2", "http1", "HTTP/1")
@@ -32,11 +40,8 @@ def why_unreachable(details: str, address: Address) -> str:
             f"the host of {target} cannot be found: check target/QWIRE_TARGET"
             f"{_proxy_hint(address)} ({details})"
         )
-    if "handshake failed" in details.lower() or (address.tls and listener is not None):
-        return (
-            f"the TLS handshake with {target} failed: if the server has no TLS, leave out grpcs:// "
-            f"and tls=True; if its certificate is private, give ca_cert ({details})"
-        )
+    if told := _about_tls(details, address, listener):
+        return f"{told} ({details})"
     if listener == "http" or any(words in details for words in _NOT_HTTP2):
         return (
             f"{target} does not speak gRPC: it looks like an HTTP port; "
@@ -44,13 +49,23 @@ def why_unreachable(details: str, address: Address) -> str:
         )
     if listener is not None or not refused:
         return (
-            f"no gRPC server answers at {target}: see whether it is up, or starting; "
-            f"if it has TLS, use grpcs://{_proxy_hint(address)} ({details})"
+            f"no gRPC server answers at {target}: see whether it is up, or starting"
+            f"{_proxy_hint(address)} ({details})"
         )
     return (
         f"nothing answers at {target}: start one with `qwire serve`, or set target/QWIRE_TARGET"
         f"{_proxy_hint(address)} ({details})"
     )
+
+
+def _about_tls(details: str, address: Address, listener: str | None) -> str:
+    """What is wrong with TLS on either side; empty if nothing is known to be."""
+    target = address.target
+    if listener is None:  # gRPC has seen what there is to see
+        return why_no_tls(details, target) if address.tls else why_tls_is_missing(details, target)
+    if listener == "tls":
+        return handshake_failed(target) if address.tls else tls_is_missing(target)
+    return no_tls_there(target) if address.tls else ""
 
 
 def _proxy_hint(address: Address) -> str:
@@ -64,20 +79,34 @@ def _proxy_hint(address: Address) -> str:
 
 
 def _local_listener(address: Address) -> str | None:
-    """What listens at a `host:port` of this machine: "http", "other", or None for nothing."""
+    """What listens at a `host:port` of this machine: "tls", "http", "other"; None for nothing."""
     host, _, port = address.target.rpartition(":")
     if not address.loopback or not port.isdecimal():
         return None
+    where = (host.strip("[]"), int(port))
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _LOOK_SECONDS) as connection:
-            return _protocol(connection)
+        for protocol in (_speaks_tls, _speaks_http):
+            with socket.create_connection(where, _LOOK_SECONDS) as connection:
+                if found := protocol(connection):
+                    return found
     except OSError:
         return None
+    return "other"
 
 
-def _protocol(connection: socket.socket) -> str:
+def _speaks_tls(connection: socket.socket) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent there
+    try:
+        context.wrap_socket(connection).close()
+    except OSError:
+        return ""
+    return "tls"
+
+
+def _speaks_http(connection: socket.socket) -> str:
     try:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        return "http" if connection.recv(5) == b"HTTP/" else "other"
+        return "http" if connection.recv(5) == b"HTTP/" else ""
     except OSError:
-        return "other"
+        return ""

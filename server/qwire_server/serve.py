@@ -26,6 +26,8 @@ from qwire_server.engine.observer import LogObserver, Observers
 from qwire_server.load import load_model
 from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
+from qwire_server.protection import protect
+from qwire_server.settings.flags import words
 from qwire_server.web import open_http
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.load_reranker import LoadedReranker
+    from qwire_server.security.tls import Tls
     from qwire_server.settings import Settings
     from qwire_server.text.pool import Pool
 
@@ -90,6 +93,8 @@ class Server:
         self._pool: Pool | None = None
         self._grpc: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
+        self._tls: Tls | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
@@ -99,19 +104,33 @@ class Server:
         """Calls that are not yet answered, streams included."""
         return self._gate.open_calls
 
+    @property
+    def certificate_expires(self) -> float | None:
+        """Seconds since 1970; None without TLS."""
+        return self._tls.current().expires if self._tls else None
+
     async def start(self) -> None:
         """Bind, load, warm up, take work.
 
         Raises:
-            StartError: a port is taken, or the model cannot be served.
+            StartError: a port is taken or not protected, or the model cannot be served.
         """
         began = time.monotonic()
+        self._tls = protect(self._settings, self._observer)
         guard = Guard(self._gate, self._observer, self._identify)
         self._grpc, self.port = await listen(
-            self._settings.host, self._settings.grpc_port, self._gate, guard, self._alive_seconds
+            self._settings.host,
+            self._settings.grpc_port,
+            self._gate,
+            guard,
+            self._alive_seconds,
+            self._tls,
+            words(self._settings.tls_allowed_names),
         )
         try:
-            self._http = await open_http(self._settings, self._gate, self._observer, self._metrics)
+            self._http = await open_http(
+                self._settings, self._gate, self._observer, self._metrics, self._tls
+            )
             self.http_port = self._http.port if self._http else 0
             _LOG.info("listening on %s, not yet ready", self._places())
             loaded, ranker = await asyncio.to_thread(
@@ -122,6 +141,8 @@ class Server:
             await self._close_http(0)
             raise
         self._take_work(loaded, ranker)
+        if self._tls:
+            self._looking = asyncio.create_task(self._tls.keep_looking())
         models = [m for m in (loaded, ranker and ranker.loaded) if m]
         _LOG.info(
             "qwire %s ready: %s on %s",
@@ -157,6 +178,8 @@ class Server:
             _LOG.warning("%d calls were cut after %g s", cut, self._settings.drain_seconds)
         await closing
         await self._close_http(ends - time.monotonic())
+        if self._looking:
+            self._looking.cancel()
         if self._engine:
             await asyncio.to_thread(self._engine.close)
         if self._pool:
@@ -164,9 +187,9 @@ class Server:
 
     def _places(self) -> str:
         """Where it listens, as the log says it."""
-        host = self._settings.host
-        return f"grpc {host}:{self.port}" + (
-            f" and http {host}:{self.http_port}" if self._http else ""
+        host, s = self._settings.host, "s" if self._tls else ""
+        return f"grpc{s} {host}:{self.port}" + (
+            f" and http{s} {host}:{self.http_port}" if self._http else ""
         )
 
     async def _close_http(self, seconds: float) -> None:

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.metrics import MetricsObserver
     from qwire_server.engine.observer import Observer
+    from qwire_server.security.tls import Tls
     from qwire_server.settings import Settings
 
 
 async def open_http(
-    settings: Settings, gate: Gate, observer: Observer, metrics: MetricsObserver
+    settings: Settings,
+    gate: Gate,
+    observer: Observer,
+    metrics: MetricsObserver,
+    tls: Tls | None = None,
 ) -> HttpPort | None:
     """Bind, and answer from now on; API routes are refused until the gate opens.
 
@@ -38,4 +43,4 @@ async def open_http(
         token_ids=settings.http_token_ids,
     )
     app = application(Guard(gate, observer, rules), metrics, settings.tokenizer_threads)
-    return await listen(settings.host, settings.http_port, app)
+    return await listen(settings.host, settings.http_port, app, tls)

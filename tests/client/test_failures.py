@@ -251,27 +251,6 @@ def test_tls_with_a_private_certificate(connect, private, tmp_path, as_path):
         assert client.embed(["a"]).shape == (1, 16)
 
 
-def test_tls_with_an_unknown_certificate_is_explained(connect, private):
-    with FakeServer(tls=private.server) as server:
-        client = connect(f"grpcs://{server.target}", server_name="qwire-test")
-        with pytest.raises(qwire.ConnectionFailedError, match="give ca_cert"):
-            client.embed(["a"])
-
-
-def test_no_tls_to_a_server_that_has_it_is_explained(connect, private):
-    with (
-        FakeServer(tls=private.server) as server,
-        pytest.raises(qwire.ConnectionFailedError, match="use grpcs://"),
-    ):
-        connect(server.target).embed(["a"])
-
-
-def test_tls_to_a_server_without_it_is_explained(server, connect):
-    client = connect(f"grpcs://{server.target}")
-    with pytest.raises(qwire.ConnectionFailedError, match="TLS handshake"):
-        client.embed(["a"])
-
-
 def test_a_host_that_does_not_exist_is_explained(connect):
     client = connect("no-such-host.invalid")
     with pytest.raises(qwire.ConnectionFailedError, match="cannot be found"):

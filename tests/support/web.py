@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def web_server():
-    """The address of a running one."""
+def web_server(tls=None):
+    """The address of a running one; `tls` is a context to wrap it in."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web) as web:
+        if tls:
+            web.socket = tls.wrap_socket(web.socket, server_side=True)
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
         try:

@@ -20,11 +20,10 @@ from qwire.cli.embed_run import Run
 from qwire.cli.meter import Meter
 from qwire.cli.places import find_places
 from qwire.cli.resume import Point, find_point
-from qwire.cli.target import add_target
+from qwire.cli.target import add_target, open_client
 from qwire.cli.texts_in import Form, read_texts
 from qwire.cli.vectors_out import ErrorFile, JsonlFile, NpyFile
 from qwire.cli.whole_file import StandardOutput, WholeFile
-from qwire.client import Client
 from qwire.errors import InvalidRequestError
 from qwire.options import embed_options
 
@@ -112,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     """Embed, say how it went, return the exit status."""
     form, places = _form(options), find_places(options.output, options.errors)
     _check_output(options, places)
-    with _open(options.input) as file, Client(options.target) as client:
+    with _open(options.input) as file, open_client(options) as client:
         model = client.describe()
         words = {name: getattr(options, name) for name in _EMBED_OPTIONS}
         settings = {"fingerprint": model.fingerprint, **asdict(form), **words}

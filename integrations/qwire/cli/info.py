@@ -7,9 +7,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from qwire.cli.target import add_target
+from qwire.cli.target import add_target, open_client
 from qwire.cli.watch import watch
-from qwire.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +38,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the target's description and health."""
-    with Client(options.target, timeout=options.timeout) as client:
+    with open_client(options, timeout=options.timeout) as client:
         if options.watch is not None:
             watch(client, options.watch, as_json=options.json)
         found: dict[str, Any] = asdict(client.describe())

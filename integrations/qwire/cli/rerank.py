@@ -9,9 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from qwire.cli.target import add_target
+from qwire.cli.target import add_target, open_client
 from qwire.cli.texts_in import BLANK, Form, read_texts
-from qwire.client import Client
 from qwire.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         InvalidRequestError: the file cannot be read, or a line of it holds no text.
     """
     rows = _read(options)
-    with Client(options.target, timeout=options.timeout) as client:
+    with open_client(options, timeout=options.timeout) as client:
         ranking = client.rerank(
             options.query,
             [text for _, text in rows],

@@ -18,13 +18,13 @@ from qwire.cli.references import (
     TOLERANCE,
     reference_name,
 )
-from qwire.cli.target import add_target
-from qwire.client import Client
+from qwire.cli.target import add_target, open_client
 from qwire.errors import InvalidRequestError, QwireError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from qwire.client import Client
     from qwire.info import Description
 
 _EPILOG = f"""The reference is found by the model's name, as the server tells it: the last part of
@@ -54,7 +54,7 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Ask, compare, print both side by side, and return the verdict."""
     try:
-        with Client(options.target, timeout=options.timeout) as client:
+        with open_client(options, timeout=options.timeout) as client:
             model = client.describe()
             name = options.reference or _find_reference(model)
             found = scores(client)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from qwire_server.security.tls import Tls
+
 
 class HttpPort:
     """An open port.
@@ -50,8 +52,14 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def listen(host: str, port: int, app: ASGIApp) -> HttpPort:
+async def listen(host: str, port: int, app: ASGIApp, tls: Tls | None = None) -> HttpPort:
     """Bind, and answer from now on.
+
+    Args:
+        host: address.
+        port: 0 takes a free one.
+        app: what answers.
+        tls: of the port; None for none. Clients are asked for no certificate.
 
     Raises:
         StartError: the port is taken, or the address is not this machine's.
@@ -66,6 +74,8 @@ async def listen(host: str, port: int, app: ASGIApp) -> HttpPort:
         server_header=False,
         proxy_headers=False,  # who calls is who connects
     )
+    config.load()
+    config.ssl = tls.context() if tls else None
     server = _Uvicorn(config)
     opened = HttpPort(server, sockets)
     while not server.started:  # noqa: ASYNC110  uvicorn tells nobody; it takes a few turns

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
+
+from qwire_server.security.exposure import is_loopback
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -37,7 +38,7 @@ def allowed_hosts(listen_on: str, chosen: tuple[str, ...]) -> tuple[str, ...]:
         chosen: by the settings; empty for the default.
     """
     if not chosen:
-        return LOOPBACK_NAMES if _is_loopback(listen_on) else ()
+        return LOOPBACK_NAMES if is_loopback(listen_on) else ()
     return () if "*" in chosen else tuple(name.lower().strip("[]") for name in chosen)
 
 
@@ -47,12 +48,3 @@ def host_name(header: str) -> str:
     if name.startswith("["):
         return name[1:].partition("]")[0]
     return name.partition(":")[0].rstrip(".")
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -19,15 +19,16 @@ from google.protobuf import any_pb2
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.api.call import Call, request_id
 from qwire_server.engine.observer import RequestRecord
+from qwire_server.engine.work import RequestClass
 from qwire_server.errors import Internal, RequestError
+from qwire_server.security.names import certificate_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from typing import Any, TypeAlias
+    from typing import Any, NoReturn, TypeAlias
 
     from qwire_server.api.gate import Gate
     from qwire_server.engine.observer import Observer
-    from qwire_server.engine.work import RequestClass
 
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -87,20 +88,14 @@ class Guard:
             await _abort(context, Internal(told), call)
         finally:
             self._gate.left()
-            self._observer.request(
-                RequestRecord(
-                    method=call.method,
-                    request_id=call.request_id,
-                    client=call.client,
-                    request_class=call.default_class.name.lower(),
-                    code=code,
-                    reason=reason,
-                    texts=tally.texts,
-                    tokens=tally.tokens,
-                    cut=tally.cut,
-                    seconds=time.monotonic() - began,
-                )
-            )
+            self._observer.request(_record(call, tally, code, reason, time.monotonic() - began))
+
+    async def refuse(self, method: str, context: Context, why: str) -> NoReturn:
+        """End a call whose caller may not call, nothing of it read."""
+        call = _call(method, context, RequestClass.INTERACTIVE, self._identify(context))
+        code = grpc.StatusCode.PERMISSION_DENIED
+        self._observer.request(_record(call, Tally(), code.name, code.name, 0.0))
+        await context.abort(code, ascii_line(why), (("x-request-id", call.request_id),))
 
 
 def _call(method: str, context: Context, default_class: RequestClass, client: str) -> Call:
@@ -116,10 +111,25 @@ def _call(method: str, context: Context, default_class: RequestClass, client: st
     )
 
 
+def _record(call: Call, used: Tally, code: str, reason: str, seconds: float) -> RequestRecord:
+    return RequestRecord(
+        method=call.method,
+        request_id=call.request_id,
+        client=call.client,
+        request_class=call.default_class.name.lower(),
+        code=code,
+        reason=reason,
+        texts=used.texts,
+        tokens=used.tokens,
+        cut=used.cut,
+        seconds=seconds,
+    )
+
+
 def identity(context: Context) -> str:
     """The certificate's name, else the address without the port, which changes."""
-    for name in context.auth_context().get("x509_common_name", ()):
-        return "cert:" + name.decode("ascii", "replace")
+    for name in certificate_names(context.auth_context()):
+        return f"cert:{name}"
     peer: str = unquote(context.peer())
     kind, _, address = peer.partition(":")
     return f"{kind}:{address.rpartition(':')[0]}" if kind in {"ipv4", "ipv6"} else peer

@@ -14,6 +14,7 @@ from qwire.v1 import rerank_pb2 as rank_pb
 from qwire.v1 import rerank_pb2_grpc as rank_grpc
 from qwire_server.api import tei
 from qwire_server.api.rpc.health import HealthService
+from qwire_server.api.rpc.names import AllowedNames
 from qwire_server.api.rpc.ranking import RerankingService
 from qwire_server.api.rpc.service import EmbeddingService
 from qwire_server.api.served import MAX_MESSAGE_BYTES
@@ -23,6 +24,8 @@ from qwire_server.pb.tei.v1 import tei_pb2
 if TYPE_CHECKING:
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Guard
+    from qwire_server.security.certificate import Certificate
+    from qwire_server.security.tls import Tls
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # without it a second server binds the same port silently
@@ -37,10 +40,25 @@ _OPTIONS = (
 )
 
 
-async def listen(
-    host: str, port: int, gate: Gate, guard: Guard, alive_seconds: float
+async def listen(  # noqa: PLR0917  each is one of its kind
+    host: str,
+    port: int,
+    gate: Gate,
+    guard: Guard,
+    alive_seconds: float,
+    tls: Tls | None = None,
+    allowed_names: tuple[str, ...] = (),
 ) -> tuple[grpc.aio.Server, int]:
     """Bind, and answer from now on; calls are refused until the gate opens.
+
+    Args:
+        host: address.
+        port: 0 takes a free one.
+        gate: to the models.
+        guard: around each call.
+        alive_seconds: see `Server`.
+        tls: of the port; None for none.
+        allowed_names: of client certificates; empty for any.
 
     Returns:
         The server, and the port that it listens on.
@@ -48,7 +66,8 @@ async def listen(
     Raises:
         StartError: the port is taken, or the address is not this machine's.
     """
-    server = grpc.aio.server(options=_OPTIONS)
+    interceptors = [AllowedNames(allowed_names, guard)] if allowed_names else []
+    server = grpc.aio.server(options=_OPTIONS, interceptors=interceptors)
     pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, alive_seconds), server)
     rank_grpc.add_RerankingServicer_to_server(RerankingService(gate, guard, alive_seconds), server)
     tei.add_services(server, gate, guard)
@@ -58,7 +77,10 @@ async def listen(
     reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     address = f"{host}:{port}"
     try:
-        bound = server.add_insecure_port(address)
+        if tls:
+            bound = server.add_secure_port(address, _credentials(tls))
+        else:
+            bound = server.add_insecure_port(address)
     except RuntimeError as error:
         raise StartError(
             f"cannot listen on {address}: the port is taken or the address is not this "
@@ -66,3 +88,28 @@ async def listen(
         ) from error
     await server.start()
     return server, bound
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Asked before each handshake; gRPC takes TLS 1.2 at least, and has no setting for it."""
+    presented = tls.current()
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal presented
+        now = tls.current()
+        if now is presented:
+            return None
+        presented = now
+        return _configuration(now)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(presented),
+        renewed,  # type: ignore[arg-type]  # its types forget None, which is "as before"
+        tls.wants_client_certificates,
+    )
+
+
+def _configuration(certificate: Certificate) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(certificate.key, certificate.chain)], certificate.client_ca
+    )

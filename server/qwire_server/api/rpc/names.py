@@ -1,0 +1,79 @@
+"""Refuses callers by the names of their certificates, before what they send is read.
+
+gRPC calls a method with one request only when that request is in memory, and shows no peer to an
+interceptor. So each such method is made one with a stream of requests, which is the same on the
+wire: it looks at the peer first, and reads after.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from qwire_server.security.names import certificate_names
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from qwire_server.api.rpc.guard import Context, Guard
+
+_OPEN = "/grpc.health.v1.Health/"  # probes are answered whoever asks
+
+
+class AllowedNames(grpc.aio.ServerInterceptor):
+    """Lets in certificates with one of these names, and health checks.
+
+    Args:
+        names: as certificates spell them.
+        guard: answers and records what is refused.
+    """
+
+    def __init__(self, names: tuple[str, ...], guard: Guard) -> None:
+        self._names = frozenset(names)
+        self._guard = guard
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The method, behind a look at the peer."""
+        method = await continuation(handler_call_details)
+        path = handler_call_details.method
+        if method is None or path.startswith(_OPEN):
+            return method
+
+        async def look_first(requests: Any, context: Context) -> None:
+            names = certificate_names(context.auth_context())
+            if self._names.isdisjoint(names):
+                await self._guard.refuse(path.rpartition("/")[2], context, _told(names))
+            await _answer(method, requests, context)
+
+        return grpc.stream_stream_rpc_method_handler(
+            look_first, method.request_deserializer, method.response_serializer
+        )
+
+
+def _told(names: list[str]) -> str:
+    if not names:
+        return "the client's certificate has no name, and --tls-allowed-names asks for one"
+    return f"the client's certificate is of {names[0]}, which --tls-allowed-names does not list"
+
+
+async def _answer(method: Any, requests: Any, context: Context) -> None:
+    """Call any method of this server."""
+    if method.unary_unary:
+        request = await context.read()
+        if request is grpc.aio.EOF:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request came")
+        await context.write(await method.unary_unary(request, context))
+        return
+    assert method.stream_stream, "a bug: methods with one request and many replies are health's"
+    answers = method.stream_stream(requests, context)
+    if inspect.isawaitable(answers):
+        await answers
+        return
+    async for answer in answers:
+        await context.write(answer)

@@ -1,0 +1,70 @@
+"""What protects the ports, as the settings say."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from qwire_server.engine.observer import ReloadRecord
+from qwire_server.errors import StartError
+from qwire_server.security.certificate import CertificateFiles
+from qwire_server.security.exposure import Exposure
+from qwire_server.security.tls import Tls
+
+if TYPE_CHECKING:
+    from qwire_server.engine.observer import Observer
+    from qwire_server.settings import Settings
+
+_LOG = logging.getLogger("qwire.server")
+
+
+def protect(settings: Settings, observer: Observer) -> Tls | None:
+    """Open the certificate's files, and see that the server is not more open than it was told.
+
+    Returns:
+        What both ports present; None without TLS.
+
+    Raises:
+        StartError: the files are of no use, or other machines could call though not all is
+            protected.
+    """
+    tls = _tls(settings, observer)
+    missing = Exposure(
+        host=settings.host,
+        tls=tls is not None,
+        keys=False,  # AT MERGING: settings.api_keys_file is not None
+        client_certificates=tls is not None and tls.wants_client_certificates,
+        http=settings.http_port != "off",
+    ).missing
+    if missing and not settings.insecure_listen:
+        raise StartError(
+            f"--host {settings.host} lets other machines in, with {missing}: add what is missing, "
+            "or listen on 127.0.0.1 behind what has it, or say --insecure-listen"
+        )
+    if missing:
+        _LOG.warning(
+            "INSECURE: --insecure-listen lets other machines in at %s, with %s",
+            settings.host,
+            missing,
+        )
+    return tls
+
+
+def _tls(settings: Settings, observer: Observer) -> Tls | None:
+    _check_together(settings)
+    if not settings.tls_cert or not settings.tls_key:
+        return None
+    files = CertificateFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    try:
+        return Tls(files, lambda wrong: observer.reload(ReloadRecord("certificate", wrong)))
+    except (OSError, ValueError) as error:
+        raise StartError(f"no TLS with --tls-cert, --tls-key, --tls-client-ca: {error}") from error
+
+
+def _check_together(settings: Settings) -> None:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise StartError("--tls-cert and --tls-key go together: give both or neither")
+    if settings.tls_client_ca and not settings.tls_cert:
+        raise StartError("--tls-client-ca needs --tls-cert and --tls-key")
+    if settings.tls_allowed_names and not settings.tls_client_ca:
+        raise StartError("--tls-allowed-names needs --tls-client-ca: without it nobody has a name")

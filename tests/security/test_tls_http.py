@@ -1,0 +1,120 @@
+"""TLS on the HTTP port: the same files, for clients as they are."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import openai
+import pytest
+
+from support.certificates import Authority, speaks, write
+from support.web_front import Front, front
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def web(authority: Authority) -> Iterator[Front]:
+    settings = {**authority.server().settings, "tls_client_ca": authority.file}
+    with front(settings) as running:
+        yield running
+
+
+def url(web: Front) -> str:
+    return f"https://localhost:{web.server.http_port}"
+
+
+def trusting(authority: Authority) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=authority.pem.decode())
+
+
+def client(web: Front, authority: Authority) -> httpx.Client:
+    return httpx.Client(base_url=url(web), verify=trusting(authority), timeout=15)
+
+
+def test_the_openai_sdk_embeds_over_https(web: Front, authority: Authority):
+    """Without a client's certificate, though gRPC wants one."""
+    with (
+        client(web, authority) as over,
+        openai.OpenAI(base_url=f"{url(web)}/v1", api_key="any", http_client=over) as sdk,
+    ):
+        reply = sdk.embeddings.create(model="Fake-Embedding-0.1B", input=["a", "b"])
+    assert len(reply.data) == 2
+    (record,) = web.observer.requests
+    assert record.client == "ipv4:127.0.0.1"
+
+
+def test_who_does_not_know_the_authority_refuses_the_server(web: Front, tmp_path: Path):
+    with (
+        client(web, Authority(tmp_path, "other")) as over,
+        pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        over.get("/health/live")
+
+
+def test_plain_http_gets_no_answer(web: Front):
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://localhost:{web.server.http_port}/health/live", timeout=15)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_renewed_certificate_is_taken_up_and_open_connections_go_on(
+    web: Front, authority: Authority, tmp_path: Path, named: bool
+):
+    """Whether or not the client names the server (SNI)."""
+    other = Authority(tmp_path, "other")
+    host = "localhost" if named else "127.0.0.1"
+    there = f"https://{host}:{web.server.http_port}"
+
+    def ready(client: httpx.Client) -> bool:
+        return client.get(f"{there}/health/ready").status_code == 200
+
+    with client(web, authority) as old:
+        assert ready(old)
+        authority.server(other.issue())
+        while not web.observer.reloads:
+            web.server.certificate_expires  # noqa: B018  a look
+            time.sleep(0.05)
+        assert ready(old)
+        with client(web, other) as new:
+            assert ready(new)
+        with client(web, authority) as late, pytest.raises(httpx.ConnectError):
+            ready(late)
+
+
+def test_a_certificate_of_no_use_changes_nothing(web: Front, authority: Authority):
+    files = authority.server()
+    write(files.key, authority.issue().key)
+    while not web.observer.reloads:
+        web.server.certificate_expires  # noqa: B018  a look
+        time.sleep(0.05)
+    assert "is not the key" in web.observer.reloads[0].wrong
+    with client(web, authority) as over:
+        assert over.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [("TLSv1", False), ("TLSv1_1", False), ("TLSv1_2", True), ("TLSv1_3", True)],
+)
+def test_no_version_below_tls_1_2_is_spoken(
+    web: Front, authority: Authority, version: str, taken: bool
+):
+    assert speaks(web.server.http_port, authority, version) == taken
+
+
+def test_the_log_says_that_it_is_tls(authority: Authority, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO", "qwire.server")
+    with front(authority.server().settings) as running:
+        here = f"grpcs 127.0.0.1:{running.server.port} and https 127.0.0.1:"
+    assert any(here in message for message in caplog.messages)
