@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from qwire_server.api.books import Books
     from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.rpc.guard import Context
     from qwire_server.engine.engine import Engine
@@ -99,6 +100,11 @@ class Server:
     def open_calls(self) -> int:
         """Calls that are not yet answered, streams included."""
         return self._gate.open_calls
+
+    @property
+    def books(self) -> Books:
+        """What became of every accepted text."""
+        return self._counters.books
 
     async def start(self) -> None:
         """Bind, load, warm up, take work.
