@@ -23,10 +23,9 @@ SETTINGS = ("stall_seconds=1", "drain_seconds=20")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Process]:
-    """For faults that it survives; at the end its books balance."""
+    """For faults that it survives."""
     with Process("-m", "support.fault_server", "{port}", *SETTINGS) as running:
         yield running
-        settled(running)
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +43,13 @@ def client(server: Process) -> Iterator[qwire.Client]:
         yield made
 
 
-def settled(server: Process) -> dict:
-    """The census of a server once nothing is under way; its books balance."""
-    while (census := server.asked("census"))["open"] or census["calls"]:
-        time.sleep(0.05)
-    assert census["accepted"] == census["answered"] + census["failed"] + census["abandoned"]
-    return census
-
-
 def right(vectors: np.ndarray, texts: list[str]) -> None:
     np.testing.assert_allclose(vectors, expected(texts), atol=1e-6)
 
 
 @pytest.mark.parametrize("fault", ["oom", "nan", "raise"])
 def test_a_fault_of_one_batch_costs_nobody_a_vector(
-    server: Process, client: qwire.Client, fault: str
+    server: Process, client: qwire.Client, fault: str, settled
 ):
     before = settled(server)
     server.tell(fault)
