@@ -146,7 +146,8 @@ class Process:
                 return
             self.statuses.append(status)
             self._close_pipes()
-            self.start()
+            with contextlib.suppress(AssertionError):  # killed while it started: once more
+                self.start()
 
     def _read(self, output) -> None:
         """All lines after the one that says "ready", so that the pipe never fills."""
