@@ -6,6 +6,7 @@ kind is in tests/client/test_survival.py; see the table in server/FAULTS.md.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -148,6 +149,40 @@ def test_streams_and_calls_outlive_a_server_that_is_killed_twice(server: Process
         thread.join()
     for number in range(3):
         right(found[number], texts)
+
+
+def test_a_proxy_whose_server_is_gone_for_seconds_makes_no_text_a_suspect():
+    """It takes each connection and closes it, as a server would that dies of a text."""
+    texts = [f"text {number}" for number in range(300)]
+    with Process("-m", "support.fault_server", "{port}") as server, Proxy(server.port) as proxy:
+
+        def gone() -> None:
+            server.kill()
+            threading.Timer(3, server.start).start()
+
+        right(stream(proxy.target, texts, gone), texts)
+        assert proxy.connections > 5, "it was not asked while the server was gone"
+
+
+@pytest.mark.parametrize("client_of", ["sync", "async"])
+async def test_a_text_that_kills_the_server_each_time_is_an_error_of_its_own(client_of: str):
+    texts = [f"text {number}" for number in range(60)]
+    texts[40] = "poison"
+    with Process("-m", "support.fault_server", "{port}") as server:
+        server.keep_alive()
+        items = []
+        if client_of == "sync":
+            items = await asyncio.to_thread(stream, server.target, texts, lambda: None)
+        else:
+            async with qwire.AsyncClient(server.target) as client:
+                items = [item async for item in client.embed_stream(texts, chunk_size=8)]
+        (broken,) = [item for item in items if item.error]
+        assert broken.id == 40
+        assert type(broken.error) is qwire.ModelFailedError
+        assert len(server.statuses) == 4
+    good = [item for item in items if not item.error]
+    vectors = np.stack([item.embedding for item in good])
+    np.testing.assert_allclose(vectors, expected([texts[item.id] for item in good]), atol=1e-6)
 
 
 ROUND_ROBIN = [("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')]

@@ -5,6 +5,7 @@ Its tokens are bytes, and a vector is a function of them: who knows the text kno
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -34,17 +35,14 @@ DIM = 16
 MAX_TOKENS = 512
 _END = "<end>"
 _VOCAB = {byte: i for i, byte in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), _END])}
-FAULTS = {
-    "oom": "memory runs out",
-    "nan": "a row is not finite",
-    "raise": "the model raises",
-    "lost": "the device is lost",
-    "hang": "a forward never returns",
-}
+POISON = "poison"  # the beginning of a text that kills the process
 
 
 class FaultRunner:
     """Gives each text its vector; each fault it is told strikes one batch.
+
+    The faults: oom (memory runs out), nan (a row is not finite), raise (the model raises), slow,
+    lost (the device is lost), hang (a forward never returns).
 
     Args:
         seconds: that a batch takes.
@@ -56,6 +54,7 @@ class FaultRunner:
     def __init__(self, seconds: float = 0.0) -> None:
         self.faults: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._seconds = seconds
+        self._poison = tokenizer().encode([POISON]).ids[0][:-1]
 
     def launch(
         self, token_ids: Sequence[NDArray[np.int32]], _hints: Sequence[int] = ()
@@ -68,6 +67,8 @@ class FaultRunner:
 
     def _run(self, token_ids: Sequence[NDArray[np.int32]], fault: str) -> NDArray[np.float32]:
         time.sleep(self._seconds)
+        if any(np.array_equal(ids[: len(self._poison)], self._poison) for ids in token_ids):
+            os._exit(9)
         if fault == "slow":
             for _ in range(40):  # not one sleep, which would end with a SIGSTOP
                 time.sleep(0.02)
