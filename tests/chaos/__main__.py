@@ -1,4 +1,4 @@
-"""`python -m chaos`: faults under load for some minutes; `python -m chaos soak`: very many requests.
+"""`python -m chaos`: faults under load for minutes; `python -m chaos soak`: very many requests.
 
 Prints a table. The exit status is 1 if a text was lost, duplicated or wrong, or if the server holds
 more afterwards than before.

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qwire
 from chaos.tally import Tally
 from support.fake_process import Process
 from support.proxy import Proxy
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SERVERS = 3
 SETTINGS = ("stall_seconds=2", "drain_seconds=10", "queue_seconds=60", "batch_seconds=0.002")
@@ -29,7 +32,7 @@ class Fleet:
         self.proxies = [Proxy(server.port) for server in self.servers]
         self._stack = ExitStack()
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         for each in (*self.servers, *self.proxies):
             self._stack.enter_context(each)
         for server in self.servers:
@@ -99,7 +102,7 @@ class Clients:
             for number, target in enumerate(targets)
         ]
 
-    def __enter__(self) -> Clients:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -60,8 +60,7 @@ def table(soaked: Soaked) -> str:
         f"requests   {requests} in {seconds:.0f} s ({requests / seconds:.0f}/s): {done}",
         f"{'held':<10} {'before':>12} {'after':>12}",
     ]
-    for name in HELD:
-        lines.append(f"{name:<10} {soaked.before[name]:>12} {soaked.after[name]:>12}")
+    lines += [f"{name:<10} {soaked.before[name]:>12} {soaked.after[name]:>12}" for name in HELD]
     books = {name: soaked.after[name] for name in ("accepted", "answered", "failed", "abandoned")}
     told = ", ".join(f"{name} {count}" for name, count in books.items())
     return "\n".join([*lines, f"texts      {told}, under way {soaked.after['open']}"])

@@ -38,7 +38,13 @@ class Load:
         self._next = itertools.count()
         self._draw = random.Random(7)
         # One more kind, such as reloading keys, is one more line.
-        self._acts = {self._call: 84, self._cancel: 6, self._hurry: 3, self._stream: 4, self._leave: 3}
+        self._acts = {
+            self._call: 84,
+            self._cancel: 6,
+            self._hurry: 3,
+            self._stream: 4,
+            self._leave: 3,
+        }
 
     async def work(self) -> None:
         """One worker."""

@@ -1,4 +1,4 @@
-"""What clients saw of their texts: each is answered once with its own vector, or an error is told."""
+"""What clients saw of their texts: each is answered once, with its own vector, or has an error."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Tally:
     duplicated: int = 0
     wrong: int = 0
 
-    def __iadd__(self, other: Tally) -> Tally:
+    def __iadd__(self, other: Tally) -> Self:
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
         return self

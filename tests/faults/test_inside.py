@@ -1,4 +1,4 @@
-"""A real server process whose model, device or tokenizer fails; see the table in server/FAULTS.md."""
+"""A real server process whose model, device or tokenizer fails; the table is server/FAULTS.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server with `fault_model`, as a process: `python -m support.fault_server PORT [NAME=VALUE ...]`.
+"""A server with `fault_model`: `python -m support.fault_server PORT [NAME=VALUE ...]`.
 
 It says `ready PORT` on its output. Each line of its input is a fault for one batch, `tokenizer` for
 one slice, or `census`, which it answers with a line of figures about itself. The names are those of
@@ -45,8 +45,8 @@ class FaultServer:
         books = self.server.books
         return {
             "memory": pages * resource.getpagesize(),
-            "threads": len(os.listdir("/proc/self/task")),
-            "files": len(os.listdir("/proc/self/fd")),
+            "threads": len(list(Path("/proc/self/task").iterdir())),
+            "files": len(list(Path("/proc/self/fd").iterdir())),
             "tasks": len(asyncio.all_tasks()),
             "calls": self.server.open_calls,
             "open": books.open,
