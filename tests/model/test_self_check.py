@@ -118,7 +118,8 @@ runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_such_a_server_exits_with_2_and_one_line_and_was_never_ready(folder: Path):
     command = [sys.executable, "-c", BREAK_AND_SERVE, "--model", str(folder), "--grpc-port", "0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("QWIRE_")}
