@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -64,32 +65,30 @@ class Process:
         self.starts += 1
         paths = os.pathsep.join(path for path in sys.path if path)
         named = {"port": self.port, "fingerprint": self.fingerprint}
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *(part.format(**named) for part in self._program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             env={**os.environ, "PYTHONPATH": paths},
         )
-        for line in iter(self._process.stdout.readline, b""):
-            self.lines.append(line.decode())
-            if line.startswith(b"ready ") or b" ready: " in line:
-                break
-        else:
-            assert self._closed, f"it ended before it served: {self.lines[-5:]}"
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
-        self._reader.start()
+        self._process = process
+        told: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        reader = threading.Thread(target=self._read, args=(process, told))
+        reader.start()
+        self._reader = reader
+        assert told.get() or self._closed, f"it ended before it served: {self.lines[-5:]}"
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
         self._process.wait()
-        self._close_pipes()
+        self._read_to_the_end()
 
     def wait(self, seconds: float = 30) -> int:
         """Return the exit status of a process that ends by itself, and is not kept alive."""
         status = self._process.wait(seconds)
-        self._close_pipes()
+        self._read_to_the_end()
         return status
 
     def tell(self, line: str) -> None:
@@ -145,22 +144,25 @@ class Process:
             if self._closed:
                 return
             self.statuses.append(status)
-            self._close_pipes()
+            self._read_to_the_end()
             with contextlib.suppress(AssertionError):  # killed while it started: once more
                 self.start()
 
-    def _read(self, output) -> None:
-        """All lines after the one that says "ready", so that the pipe never fills."""
-        for line in iter(output.readline, b""):
-            self.lines.append(line.decode())
+    def _read(self, process, told) -> None:
+        """All its lines, so that the pipe never fills; tells once whether it serves."""
+        with process.stdout:
+            for line in iter(process.stdout.readline, b""):
+                self.lines.append(line.decode())
+                if line.startswith(b"ready ") or b" ready: " in line:
+                    told.put(True)
+        told.put(False)
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
-    def _close_pipes(self) -> None:
+    def _read_to_the_end(self) -> None:
         """Of a process that has ended."""
         if self._reader is not None:
             self._reader.join()
-        self._process.stdout.close()
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
 
 
 async def _serve(port: int, fingerprint: str) -> None:
