@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
   -p llama_index.postprocessor.qwire -p benchmarks
 
-.PHONY: help demo set-up browser test test-all test-gpu test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
+.PHONY: help demo set-up browser test test-all test-gpu test-clients test-compat soak chaos lint format bench bench-gpu bench-cpu simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,8 +37,12 @@ test-compat: ## the same on the oldest and the newest grpcio, protobuf and frame
 	@$(PYTHON) scripts/clients.py oldest
 	@$(PYTHON) scripts/clients.py newest
 
-soak: set-up ## a thousand clients at three times the capacity, for minutes
+soak: set-up ## a thousand clients at three times the capacity, then very many requests (REQUESTS=200000)
 	$(VENV) -m pytest -m soak -s
+	PYTHONPATH=tests $(VENV) -m chaos soak --requests $${REQUESTS:-200000}
+
+chaos: set-up ## faults of every kind on three servers under load; a table of what was lost (MINUTES=3)
+	PYTHONPATH=tests $(VENV) -m chaos --minutes $${MINUTES:-3}
 
 lint: set-up ## ruff, its formatter and mypy, changing nothing
 	$(VENV) -m ruff check .

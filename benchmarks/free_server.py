@@ -51,6 +51,10 @@ class FreeRunner:
         """Rows that have nothing to do with the texts."""
         return timed(lambda: self._run(len(token_ids)))
 
+    def launch_plain(self, token_ids: Sequence[TokenIds]) -> Ran:
+        """The same."""
+        return self.launch(token_ids)
+
     def _run(self, count: int) -> NDArray[np.float32]:
         return self._rows[:count] if count <= _ROWS else np.resize(self._rows, (count, DIM))
 

@@ -39,11 +39,24 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class SelfCheck:
+    """What a server found before it took work, comparing itself with transformers.
+
+    `lowest_cosine` of all `texts`; of a reranker, that of all scores as one vector.
+    """
+
+    lowest_cosine: float
+    texts: int
+    dtype: str
+
+
+@dataclass(frozen=True)
 class RerankerInfo:
     """The reranker of a server.
 
     `max_tokens` are of query and document together, prompt included; `instruction` is the model's
-    own, empty where it takes none; `fingerprint` changes whenever the scores may.
+    own, empty where it takes none; `fingerprint` changes whenever the scores may; `self_check` is
+    None from older servers.
     """
 
     model: str
@@ -53,6 +66,7 @@ class RerankerInfo:
     instruction: str
     device: str
     dtype: str
+    self_check: SelfCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,8 @@ class Description:
     """Model, prompts, limits and the `fingerprint` that changes whenever the vectors may.
 
     `languages` are BCP 47 tags, "mul" for many; `pooling` is last, mean or cls. `model` is empty
-    where nothing but a reranker is served; `reranker` is None where there is none.
+    where nothing but a reranker is served; `reranker` is None where there is none. `self_check` is
+    None from older servers.
     """
 
     model: str
@@ -76,6 +91,7 @@ class Description:
     dtype: str
     limits: Limits
     reranker: RerankerInfo | None = None
+    self_check: SelfCheck | None = None
 
 
 def read_description(reply: pb.DescribeResponse) -> Description:
@@ -101,6 +117,7 @@ def read_description(reply: pb.DescribeResponse) -> Description:
             tokens_per_stream=reply.limits.tokens_per_stream,
         ),
         reranker=_reranker(reply.reranker) if reply.HasField("reranker") else None,
+        self_check=_self_check(reply),
     )
 
 
@@ -113,4 +130,12 @@ def _reranker(info: pb.RerankerInfo) -> RerankerInfo:
         instruction=info.instruction,
         device=info.device,
         dtype=info.dtype,
+        self_check=_self_check(info),
     )
+
+
+def _self_check(told: pb.DescribeResponse | pb.RerankerInfo) -> SelfCheck | None:
+    if not told.HasField("self_check"):
+        return None
+    found = told.self_check
+    return SelfCheck(found.lowest_cosine, found.texts, found.dtype)

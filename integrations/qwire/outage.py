@@ -79,18 +79,21 @@ def may_reconnect(failure: Failure | None) -> bool:
     return failure is None or failure.may_be_lost_transport or is_retryable(failure)
 
 
-def is_death(failure: Failure | None, *, heard: bool) -> bool:
+def is_death(failure: Failure | None, *, heard: bool, greets: bool = False) -> bool:
     """Whether a server was there and broke off, so that a text in flight may be why.
 
     Args:
         failure: how the call ended; None is OK, with texts unanswered.
-        heard: whether any reply came in this call.
+        heard: whether anything of the server came in this call.
+        greets: whether this server is one that says at once that a stream is open. Then nothing
+            heard means that nobody was there: a proxy in front of a dead server takes connections
+            and closes them, in the words of a server that dies.
     """
     if failure is None:
         return True
     if failure.code is not None:
         return False
-    if heard:
-        return True
+    if heard or greets:
+        return heard
     stood = "failed to connect" not in failure.details
     return stood and any(words in failure.details for words in _BROKE)

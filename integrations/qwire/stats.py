@@ -38,6 +38,26 @@ class ClientLoad:
 
 
 @dataclass(frozen=True)
+class Books:
+    """What became of texts since the start of a server; what was refused was never accepted.
+
+    Attributes:
+        abandoned: their caller had gone, or their stream had ended with an error.
+        open: accepted and under way now.
+    """
+
+    accepted: int
+    answered: int
+    failed: int
+    abandoned: int
+
+    @property
+    def open(self) -> int:
+        """See the class."""
+        return self.accepted - self.answered - self.failed - self.abandoned
+
+
+@dataclass(frozen=True)
 class Stats:
     """A server's load; counters count from its start.
 
@@ -53,6 +73,7 @@ class Stats:
         busy_seconds: time the device spent on batches.
         starved_seconds: time it had no work though a text waited for it; 0 from older servers.
         cost_accuracy: measured by estimated device time, lately.
+        books: of texts; all zero from older servers.
     """
 
     uptime_seconds: float
@@ -72,6 +93,7 @@ class Stats:
     busy_seconds: float
     starved_seconds: float
     cost_accuracy: float
+    books: Books = Books(0, 0, 0, 0)
 
 
 def read_stats(reply: pb.StatsResponse) -> Stats:
@@ -103,6 +125,9 @@ def read_stats(reply: pb.StatsResponse) -> Stats:
         busy_seconds=reply.busy_seconds,
         starved_seconds=reply.starved_seconds,
         cost_accuracy=reply.cost_accuracy,
+        books=Books(
+            reply.books.accepted, reply.books.answered, reply.books.failed, reply.books.abandoned
+        ),
     )
 
 

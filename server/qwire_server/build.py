@@ -71,6 +71,7 @@ def build(  # noqa: PLR0917  each is one of its kind
         deliver=dispatcher.deliver,
         observer=observer,
         on_fatal=on_fatal,
+        stall_seconds=settings.stall_seconds,
     )
     pool = Pool(settings.tokenizer_threads)
     quota = Quota(settings.client_tokens_per_minute, settings.client_streams)

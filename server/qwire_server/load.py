@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwire_server import self_check
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
@@ -93,6 +94,14 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     head = partial(pool, pooling=shape.pooling)
     causal = shape.model_type == "qwen3" and shape.pooling == "last"
     runner = warm_runner(model, head, settings, limits.batch_tokens, causal=causal)
+    checked = self_check.check(
+        model,
+        head,
+        runner,
+        tokenizer,
+        prompt=shape.prompts.query,
+        batch_tokens=limits.batch_tokens,
+    )
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
         model=found.model_id,
@@ -110,6 +119,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         dtype=dtype_name,
         limits=limits,
         aliases=words(settings.model_alias),
+        checked=checked,
     )
     seconds = time.monotonic() - began
     memory = devices.describe_memory(device, needed)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qwire_server import self_check
 from qwire_server.api.served import Served
 from qwire_server.checkpoint import fingerprint, rank_layout, source
 from qwire_server.checkpoint.layout import Prompts
@@ -86,6 +87,14 @@ def load_reranker(
     model, head = _load(found.folder, layout, tokenizer, device, dtype)
     causal = layout.model_type == "qwen3"  # and its head reads the last token
     runner = warm_runner(model, head, settings, limits.batch_tokens, causal=causal)
+    checked = self_check.check(
+        model,
+        head,
+        runner,
+        tokenizer,
+        prompt=prompt.before_document(self_check.QUERY, None),
+        batch_tokens=limits.batch_tokens,
+    )
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
     served = Served(
         model=found.model_id,
@@ -103,6 +112,7 @@ def load_reranker(
         dtype=dtype_name,
         limits=limits,
         aliases=words(settings.model_alias),
+        checked=checked,
     )
     loaded = LoadedModel(
         served,

@@ -37,4 +37,9 @@ async def serve(settings: Settings) -> int:
         _LOG.warning("stopped while the model was loading")
         os._exit(0)
     starting.result()
-    return await server.run(stopping)
+    status = await server.run(stopping)
+    if status:
+        # A thread may be stuck in the device's driver, and an ordinary exit would wait for it.
+        logging.shutdown()
+        os._exit(status)
+    return status

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from qwire_server.api.books import Books
     from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.rpc.guard import Context
     from qwire_server.engine.engine import Engine
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from qwire_server.text.pool import Pool
 
 _LOG = logging.getLogger("qwire.server")
+_FAILED_SECONDS = 5.0  # to read the last answers of a server that can work no more
 
 
 class Server:
@@ -109,6 +111,11 @@ class Server:
         """Seconds since 1970; None without TLS."""
         return self._tls.current().expires if self._tls else None
 
+    @property
+    def books(self) -> Books:
+        """What became of every accepted text."""
+        return self._counters.books
+
     async def start(self) -> None:
         """Bind, load, warm up, take work.
 
@@ -169,13 +176,16 @@ class Server:
         assert self._grpc is not None
         _LOG.info("stopping: %d calls open", self._gate.open_calls)
         # gRPC's port closes at once, HTTP's tells probes that the server drains; open calls go on.
-        ends = time.monotonic() + self._settings.drain_seconds
-        closing = asyncio.create_task(self._grpc.stop(self._settings.drain_seconds))
+        seconds = self._settings.drain_seconds
+        if self._failure:  # everything accepted is answered: only who still reads is waited for
+            seconds = min(seconds, _FAILED_SECONDS)
+        ends = time.monotonic() + seconds
+        closing = asyncio.create_task(self._grpc.stop(seconds))
         idle = asyncio.create_task(self._gate.idle())
-        await asyncio.wait({closing, idle}, timeout=self._settings.drain_seconds)
+        await asyncio.wait({closing, idle}, timeout=seconds)
         idle.cancel()
         if cut := self._gate.open_calls:
-            _LOG.warning("%d calls were cut after %g s", cut, self._settings.drain_seconds)
+            _LOG.warning("%d calls were cut after %g s", cut, seconds)
         await closing
         await self._close_http(ends - time.monotonic())
         if self._looking:

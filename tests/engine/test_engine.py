@@ -47,7 +47,9 @@ class Recorder:
 class Bench:
     """An engine, its fake model, and what came out of it."""
 
-    def __init__(self, runner: FakeRunner | None = None, **limits: object) -> None:
+    def __init__(
+        self, runner: FakeRunner | None = None, stall_seconds: float = 60, **limits: object
+    ) -> None:
         self.runner = runner or FakeRunner()
         self.observer = Recorder()
         self.outcomes: queue.Queue[Outcome] = queue.Queue()
@@ -60,6 +62,7 @@ class Bench:
             deliver=lambda outcomes: [self.outcomes.put(o) for o in outcomes] and None,
             observer=self.observer,
             on_fatal=self.fatal.put,
+            stall_seconds=stall_seconds,
         )
 
     def submit(self, *texts: list[int], **facts: object) -> int:
@@ -236,21 +239,59 @@ def test_a_failure_that_does_not_come_back_is_nobodys_error(any_bench: Bench):
     np.testing.assert_allclose(answers[key, 0], unit([1]), atol=1e-6)
 
 
-def test_a_row_that_is_not_finite_is_that_texts_error_and_never_a_vector(any_bench: Bench):
-    run = any_bench.runner.run
-    bad = {2: np.nan, 3: np.inf}
+def spoil(runner: FakeRunner, values: dict[int, float]) -> None:
+    """From now on rows of texts that begin with these ids hold these values."""
+    run = runner.run
 
-    def spoil(token_ids):
+    def spoiled(token_ids: Sequence[np.ndarray]) -> np.ndarray:
         rows = run(token_ids)
         for i, ids in enumerate(token_ids):
-            rows[i, 3] = bad.get(int(ids[0]), rows[i, 3])
+            rows[i, 3] = values.get(int(ids[0]), rows[i, 3])
         return rows
 
-    any_bench.runner.run = spoil
+    runner.run = spoiled
+
+
+def test_a_row_that_is_not_finite_is_that_texts_error_and_never_a_vector(any_bench: Bench):
+    spoil(any_bench.runner, {2: np.nan, 3: np.inf})
     key = any_bench.submit([1], [2], [3], [4])
     answers = any_bench.answers(4)
     assert answers[key, 1] == answers[key, 2] == "NOT_FINITE"
     np.testing.assert_allclose(answers[key, 3], unit([4]), atol=1e-6)
+    (record,) = any_bench.observer.batches
+    assert (record.not_finite, record.failed) == (2, 2)
+
+
+def test_a_row_that_is_not_finite_is_run_once_more_alone_on_the_plain_path(any_bench: Bench):
+    """So that a fault of the compiler, of a captured graph or of a kept prefix costs nothing."""
+    run, plain = any_bench.runner.run, []
+
+    def launch_plain(token_ids: Sequence[np.ndarray]) -> Launched:
+        plain.append([ids.tolist() for ids in token_ids])
+        return timed(lambda: run(token_ids))
+
+    spoil(any_bench.runner, {2: np.nan})
+    any_bench.runner.launch_plain = launch_plain
+    key = any_bench.submit([1], [2, 5], [3], prefix=1)
+    answers = any_bench.answers(3)
+    np.testing.assert_allclose(answers[key, 1], unit([2, 5]), atol=1e-6)
+    np.testing.assert_allclose(answers[key, 2], unit([3]), atol=1e-6)
+    assert plain == [[[2, 5]]]
+    (record,) = any_bench.observer.batches
+    assert (record.not_finite, record.failed) == (1, 0)
+
+
+@pytest.mark.parametrize("error", [OutOfMemory(), ValueError()])
+def test_a_text_that_fails_on_the_plain_path_is_its_own_error(any_bench: Bench, error: Exception):
+    def launch_plain(_: Sequence[np.ndarray]) -> Launched:
+        raise error
+
+    spoil(any_bench.runner, {2: np.nan})
+    any_bench.runner.launch_plain = launch_plain
+    key = any_bench.submit([1], [2])
+    answers = any_bench.answers(2)
+    assert answers[key, 1] == "MODEL_FAILED"
+    np.testing.assert_allclose(answers[key, 0], unit([1]), atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [[VOCAB_SIZE], [-1], []])

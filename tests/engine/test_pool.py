@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import threading
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwire_server.text.pool import SLICE_TEXTS, Pool, slices
+from qwire_server.text.pool import SLICE_TEXTS, Pool, checked, slices
 
 
 @pytest.fixture
@@ -59,3 +60,52 @@ async def test_what_a_slice_raises_is_the_callers(pool: Pool):
     with pytest.raises(ZeroDivisionError):
         await pool.run(1, divmod, 1, 0)
     assert await pool.run(1, divmod, 7, 2) == (3, 1)
+
+
+class Panic(BaseException):
+    """What a panic of Rust is in Python: no `Exception`."""
+
+
+def panic() -> None:
+    raise Panic("index out of bounds")
+
+
+@pytest.mark.parametrize("error", [Panic, SystemExit, KeyboardInterrupt, MemoryError])
+async def test_whatever_a_slice_raises_is_one_callers_exception_and_no_threads_end(
+    pool: Pool, error: type[BaseException]
+):
+    """An error that is no `Exception` would pass every handler, and end the event loop."""
+
+    def fail() -> None:
+        raise error
+
+    for _ in range(3):
+        with pytest.raises((RuntimeError, MemoryError)):
+            await pool.run(1, fail)
+    assert await pool.run(1, int) == 0
+    assert threading.active_count() >= 2
+
+
+async def test_a_thread_that_is_disturbed_goes_on_and_tells_its_caller(pool: Pool):
+    """By what is raised between its own lines, as a signal or a debugger may."""
+    begun, held = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        while not held.wait(0.01):
+            pass
+
+    waiting = asyncio.ensure_future(pool.run(1, wait))
+    assert await asyncio.to_thread(begun.wait, 5)
+    (thread,) = pool._threads
+    raised = ctypes.py_object(SystemExit)
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), raised) == 1
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        await waiting
+    held.set()
+    assert await pool.run(1, int) == 0
+
+
+async def test_a_panic_in_the_event_loop_is_an_exception_too():
+    with pytest.raises(RuntimeError, match="Panic"):
+        checked(panic)

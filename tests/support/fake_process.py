@@ -7,12 +7,16 @@ text make it misbehave: see `_serve`. SIGTERM drains: DRAINING on every stream, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 SECONDS_PER_CHUNK = 0.002  # so that a stream is still under way when it is met
 
@@ -35,7 +39,9 @@ class Process:
         self._stderr = subprocess.STDOUT if program else None
         self.starts = 0
         self.statuses: list[int] = []  # of those that died by themselves
+        self.lines: list[str] = []  # that all of them wrote
         self._process: subprocess.Popen | None = None
+        self._reader: threading.Thread | None = None
         self._keeper: threading.Thread | None = None
         self._closed = False
 
@@ -59,21 +65,49 @@ class Process:
         self.starts += 1
         paths = os.pathsep.join(path for path in sys.path if path)
         named = {"port": self.port, "fingerprint": self.fingerprint}
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *(part.format(**named) for part in self._program)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             env={**os.environ, "PYTHONPATH": paths},
         )
-        lines = iter(self._process.stdout.readline, b"")
-        serves = any(line.startswith(b"ready ") or b" ready: " in line for line in lines)
-        assert serves or self._closed, "it ended before it served"
+        self._process = process
+        told: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        reader = threading.Thread(target=self._read, args=(process, told))
+        reader.start()
+        self._reader = reader
+        assert told.get() or self._closed, f"it ended before it served: {self.lines[-5:]}"
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
         self._process.wait()
-        self._process.stdout.close()
+        self._read_to_the_end()
+
+    def wait(self, seconds: float = 30) -> int:
+        """Return the exit status of a process that ends by itself, and is not kept alive."""
+        status = self._process.wait(seconds)
+        self._read_to_the_end()
+        return status
+
+    def tell(self, line: str) -> None:
+        """Write a line to its input; one that has just died does not hear it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
+
+    def asked(self, word: str, seconds: float = 20) -> dict:
+        """Tell it a word, and read the line that begins with the same word: JSON."""
+        seen = sum(line.startswith(f"{word} ") for line in self.lines)
+        self.tell(word)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            told = [line for line in self.lines if line.startswith(f"{word} ")]
+            if len(told) > seen:
+                return json.loads(told[-1].removeprefix(word))
+            time.sleep(0.01)
+        raise AssertionError(f"no {word} after {seconds} s: {self.lines[-5:]}")
 
     def crash(self) -> None:
         """SIGKILL, for who keeps it alive; returns at once."""
@@ -110,8 +144,25 @@ class Process:
             if self._closed:
                 return
             self.statuses.append(status)
-            self._process.stdout.close()
-            self.start()
+            self._read_to_the_end()
+            with contextlib.suppress(AssertionError):  # killed while it started: once more
+                self.start()
+
+    def _read(self, process, told) -> None:
+        """All its lines, so that the pipe never fills; tells once whether it serves."""
+        with process.stdout:
+            for line in iter(process.stdout.readline, b""):
+                self.lines.append(line.decode())
+                if line.startswith(b"ready ") or b" ready: " in line:
+                    told.put(True)
+        told.put(False)
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+    def _read_to_the_end(self) -> None:
+        """Of a process that has ended."""
+        if self._reader is not None:
+            self._reader.join()
 
 
 async def _serve(port: int, fingerprint: str) -> None:

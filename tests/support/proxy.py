@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks on command: resets, or swallows all that comes.
+"""A TCP proxy that breaks on command: resets, swallows, holds back, or slows down what comes.
 
 Runs in a thread with an event loop of its own. Knows nothing about what it carries.
 """
@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 
+_PIECE = 1 << 14
 _RESET = struct.pack("ii", 1, 0)  # linger for no time at all: close() sends RST
 
 
@@ -20,7 +21,9 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.connections = 0  # accepted so far
         self._to = port
-        self._holes: list[asyncio.Event] = []  # of the open connections: set lets bytes through
+        self._holes: set[asyncio.Event] = set()  # of the open connections: set lets bytes through
+        self._dark = False  # whether new connections carry nothing either
+        self._rate = 0.0  # bytes a second and direction of one connection; 0 for no limit
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -47,6 +50,18 @@ class Proxy:
     def swallow(self) -> None:
         """Open connections stay open, and carry nothing more."""
         self._run(self._swallow())
+
+    def hold(self) -> None:
+        """An outage: no connection, nor any new one, carries anything until `release`."""
+        self._run(self._hold())
+
+    def release(self) -> None:
+        """The outage is over; what was held back arrives, as TCP would send it again."""
+        self._run(self._release())
+
+    def throttle(self, bytes_per_second: float) -> None:
+        """Carry no more than this each way on each connection; 0 lifts it."""
+        self._rate = bytes_per_second
 
     def _run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
@@ -75,6 +90,15 @@ class Proxy:
         for hole in self._holes:
             hole.clear()
 
+    async def _hold(self):
+        self._dark = True
+        await self._swallow()
+
+    async def _release(self):
+        self._dark = False
+        for hole in self._holes:
+            hole.set()
+
     async def _serve(self, reader, writer):
         self.connections += 1
         try:
@@ -83,8 +107,9 @@ class Proxy:
             writer.close()
             return
         carries = asyncio.Event()
-        carries.set()
-        self._holes.append(carries)
+        if not self._dark:
+            carries.set()
+        self._holes.add(carries)
         self._writers |= {writer, there_writer}
         try:
             await asyncio.gather(
@@ -92,14 +117,17 @@ class Proxy:
                 self._carry(there_reader, writer, carries),
             )
         finally:
+            self._holes.discard(carries)
             self._writers -= {writer, there_writer}
             writer.close()
             there_writer.close()
 
     async def _carry(self, reader, writer, carries):
         with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
+            while data := await reader.read(_PIECE):
                 await carries.wait()  # for ever, once it is a hole
+                if self._rate:
+                    await asyncio.sleep(len(data) / self._rate)
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -54,6 +54,9 @@ class FakeRunner:
     ) -> Launched:
         return timed(lambda: self.run(token_ids))
 
+    def launch_plain(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+        return self.launch(token_ids)
+
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         self.batches.append([len(ids) for ids in token_ids])
         self.entered.release()

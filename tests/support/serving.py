@@ -143,6 +143,7 @@ async def serving(
             if runner:
                 runner.gate.set()
             await server.stop()
+    assert server.books.open == 0, f"a text was lost, or answered twice: {server.books}"
 
 
 @asynccontextmanager

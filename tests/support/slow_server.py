@@ -47,6 +47,9 @@ class SleepRunner:
     ) -> Launched:
         return timed(lambda: self._run(len(token_ids)))
 
+    def launch_plain(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+        return self.launch(token_ids)
+
     def _run(self, texts: int) -> NDArray[np.float32]:
         time.sleep(self._seconds * texts)
         return np.ones((texts, DIM), np.float32)

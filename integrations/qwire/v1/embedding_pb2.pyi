@@ -222,7 +222,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("model", "revision", "fingerprint", "server_version", "languages", "dimensions", "max_tokens", "pooling", "prompts", "device", "dtype", "limits", "reranker")
+    __slots__ = ("model", "revision", "fingerprint", "server_version", "languages", "dimensions", "max_tokens", "pooling", "prompts", "device", "dtype", "limits", "reranker", "self_check")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -236,6 +236,7 @@ class DescribeResponse(_message.Message):
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     RERANKER_FIELD_NUMBER: _ClassVar[int]
+    SELF_CHECK_FIELD_NUMBER: _ClassVar[int]
     model: str
     revision: str
     fingerprint: str
@@ -249,10 +250,21 @@ class DescribeResponse(_message.Message):
     dtype: str
     limits: Limits
     reranker: RerankerInfo
-    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., server_version: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., dimensions: _Optional[_Union[Dimensions, _Mapping]] = ..., max_tokens: _Optional[int] = ..., pooling: _Optional[str] = ..., prompts: _Optional[_Union[Prompts, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., reranker: _Optional[_Union[RerankerInfo, _Mapping]] = ...) -> None: ...
+    self_check: SelfCheck
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., server_version: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., dimensions: _Optional[_Union[Dimensions, _Mapping]] = ..., max_tokens: _Optional[int] = ..., pooling: _Optional[str] = ..., prompts: _Optional[_Union[Prompts, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., reranker: _Optional[_Union[RerankerInfo, _Mapping]] = ..., self_check: _Optional[_Union[SelfCheck, _Mapping]] = ...) -> None: ...
+
+class SelfCheck(_message.Message):
+    __slots__ = ("lowest_cosine", "texts", "dtype")
+    LOWEST_COSINE_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    lowest_cosine: float
+    texts: int
+    dtype: str
+    def __init__(self, lowest_cosine: _Optional[float] = ..., texts: _Optional[int] = ..., dtype: _Optional[str] = ...) -> None: ...
 
 class RerankerInfo(_message.Message):
-    __slots__ = ("model", "revision", "fingerprint", "max_tokens", "instruction", "device", "dtype")
+    __slots__ = ("model", "revision", "fingerprint", "max_tokens", "instruction", "device", "dtype", "self_check")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -260,6 +272,7 @@ class RerankerInfo(_message.Message):
     INSTRUCTION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SELF_CHECK_FIELD_NUMBER: _ClassVar[int]
     model: str
     revision: str
     fingerprint: str
@@ -267,7 +280,8 @@ class RerankerInfo(_message.Message):
     instruction: str
     device: str
     dtype: str
-    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_tokens: _Optional[int] = ..., instruction: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ...) -> None: ...
+    self_check: SelfCheck
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_tokens: _Optional[int] = ..., instruction: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., self_check: _Optional[_Union[SelfCheck, _Mapping]] = ...) -> None: ...
 
 class Dimensions(_message.Message):
     __slots__ = ("native", "smallest")
@@ -308,7 +322,7 @@ class StatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatsResponse(_message.Message):
-    __slots__ = ("uptime_seconds", "queue_seconds", "interactive", "bulk", "clients", "clients_active", "calls", "failures", "texts", "tokens", "bulk_tokens", "texts_expired", "batches", "batch_fill", "busy_seconds", "cost_accuracy", "starved_seconds")
+    __slots__ = ("uptime_seconds", "queue_seconds", "interactive", "bulk", "clients", "clients_active", "calls", "failures", "texts", "tokens", "bulk_tokens", "texts_expired", "batches", "batch_fill", "busy_seconds", "cost_accuracy", "starved_seconds", "books")
     class CallsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -340,6 +354,7 @@ class StatsResponse(_message.Message):
     BUSY_SECONDS_FIELD_NUMBER: _ClassVar[int]
     COST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     STARVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    BOOKS_FIELD_NUMBER: _ClassVar[int]
     uptime_seconds: float
     queue_seconds: float
     interactive: ClassStats
@@ -357,7 +372,20 @@ class StatsResponse(_message.Message):
     busy_seconds: float
     cost_accuracy: float
     starved_seconds: float
-    def __init__(self, uptime_seconds: _Optional[float] = ..., queue_seconds: _Optional[float] = ..., interactive: _Optional[_Union[ClassStats, _Mapping]] = ..., bulk: _Optional[_Union[ClassStats, _Mapping]] = ..., clients: _Optional[_Iterable[_Union[ClientStats, _Mapping]]] = ..., clients_active: _Optional[int] = ..., calls: _Optional[_Mapping[str, int]] = ..., failures: _Optional[_Mapping[str, int]] = ..., texts: _Optional[int] = ..., tokens: _Optional[int] = ..., bulk_tokens: _Optional[int] = ..., texts_expired: _Optional[int] = ..., batches: _Optional[int] = ..., batch_fill: _Optional[float] = ..., busy_seconds: _Optional[float] = ..., cost_accuracy: _Optional[float] = ..., starved_seconds: _Optional[float] = ...) -> None: ...
+    books: Books
+    def __init__(self, uptime_seconds: _Optional[float] = ..., queue_seconds: _Optional[float] = ..., interactive: _Optional[_Union[ClassStats, _Mapping]] = ..., bulk: _Optional[_Union[ClassStats, _Mapping]] = ..., clients: _Optional[_Iterable[_Union[ClientStats, _Mapping]]] = ..., clients_active: _Optional[int] = ..., calls: _Optional[_Mapping[str, int]] = ..., failures: _Optional[_Mapping[str, int]] = ..., texts: _Optional[int] = ..., tokens: _Optional[int] = ..., bulk_tokens: _Optional[int] = ..., texts_expired: _Optional[int] = ..., batches: _Optional[int] = ..., batch_fill: _Optional[float] = ..., busy_seconds: _Optional[float] = ..., cost_accuracy: _Optional[float] = ..., starved_seconds: _Optional[float] = ..., books: _Optional[_Union[Books, _Mapping]] = ...) -> None: ...
+
+class Books(_message.Message):
+    __slots__ = ("accepted", "answered", "failed", "abandoned")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    answered: int
+    failed: int
+    abandoned: int
+    def __init__(self, accepted: _Optional[int] = ..., answered: _Optional[int] = ..., failed: _Optional[int] = ..., abandoned: _Optional[int] = ...) -> None: ...
 
 class ClassStats(_message.Message):
     __slots__ = ("held_seconds", "texts_waiting", "oldest_seconds")

@@ -17,7 +17,7 @@ from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
 from qwire_server.engine.work import NO_ROWS, Work
 from qwire_server.text.encoded import Encoded
-from qwire_server.text.pool import SLICE_CHARS, slices
+from qwire_server.text.pool import SLICE_CHARS, checked, slices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,7 @@ class Embedder:
         self.room = room
         self._cost = cost
         self._counters = counters
+        self.books = counters.books
         self._estimator = Estimator(served.max_tokens)
         self.tokenizer = tokenizer
         self.pool = pool
@@ -93,20 +94,28 @@ class Embedder:
         """
         held, watch = self.admit(call, plan, texts), Stopwatch()
         try:
-            encoded = await self.encode(texts, plan)
-            watch.encoded()
-            for error in encoded.errors.values():
-                raise error
-            tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
-            self.served.check_tokens(tokens)
-            held.become(sum(costs), tokens)
-            held.check_deadline(call.deadline)
-            rows, seconds = await self._rows(call, plan, encoded, costs)
-            held.answered(held.cost)
+            with self.books.request(len(texts)):
+                encoded, rows, seconds = await self._embed(call, plan, texts, held, watch)
         finally:
             held.release()
         timings = watch.stop(seconds)
         return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown, timings)
+
+    async def _embed(
+        self, call: Call, plan: Plan, texts: Sequence[str], held: Held, watch: Stopwatch
+    ) -> tuple[Encoded, Rows, float]:
+        """From admitted texts to their rows, and the seconds that their batches took."""
+        encoded = await self.encode(texts, plan)
+        watch.encoded()
+        for error in encoded.errors.values():
+            raise error
+        tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
+        self.served.check_tokens(tokens)
+        held.become(sum(costs), tokens)
+        held.check_deadline(call.deadline)
+        rows, seconds = await self._rows(call, plan, encoded, costs)
+        held.answered(held.cost)
+        return encoded, rows, seconds
 
     async def count(
         self, call: Call, texts: Sequence[str], options: Options
@@ -142,7 +151,7 @@ class Embedder:
     async def encode(self, texts: Sequence[str], plan: Plan) -> Encoded:
         """Tokenise, off the event loop unless it is quick; errors carry the position in `texts`."""
         if sum(map(len, texts)) + len(texts) * len(plan.prompt) <= _INLINE_CHARS:
-            whole = self.tokenizer.encode(texts, plan.prompt, plan.truncate)
+            whole = checked(self.tokenizer.encode, texts, plan.prompt, plan.truncate)
         else:
             whole = await self._encode_in_slices(texts, plan)
         self._estimator.learn(texts, sum(whole.tokens) + sum(whole.cut))

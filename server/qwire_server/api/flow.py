@@ -7,6 +7,7 @@ than a bounded number of this stream's tokens is in flight, so both sides stay f
 from __future__ import annotations
 
 import asyncio
+import logging
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from qwire_server.api.dispatch import Sink
 from qwire_server.api.embedder import asker
 from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.work import NO_ROWS
+from qwire_server.errors import Internal, RequestError
 from qwire_server.text.pool import slices
 
 if TYPE_CHECKING:
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from qwire_server.api.room import Held
     from qwire_server.api.served import Plan
     from qwire_server.engine.work import Outcome
-    from qwire_server.errors import RequestError
+    from qwire_server.text.encoded import Encoded
+
+
+_LOG = logging.getLogger("qwire.server")
 
 
 class Notice(Enum):
@@ -51,6 +56,7 @@ class Flow:
         self.served = embedder.served
         self._embedder = embedder
         self._call = call
+        self._books = embedder.books
         self._window = embedder.served.limits.stream_tokens
         self._texts_in_flight = 0
         self._tokens_in_flight = 0
@@ -79,6 +85,7 @@ class Flow:
         """The same by a plan that is already checked."""
         self.texts += len(texts)
         self._texts_in_flight += len(texts)
+        self._books.accepted += len(texts)
         # No slice is larger than a batch: the queue is filled to its bound, not far beyond it.
         sizes = self._embedder.estimate(texts)
         for part in slices(sizes, self.served.limits.batch_tokens):
@@ -115,6 +122,8 @@ class Flow:
     def written(self, answer: Answer) -> None:
         """An answer is out: its texts are in flight no more."""
         self._texts_in_flight -= answer.texts
+        self._books.answered += len(answer.ids)
+        self._books.failed += len(answer.errors)
         self._shrink(answer.tokens)
         self._end_if_done()
 
@@ -123,6 +132,8 @@ class Flow:
         for task in self._chunks:
             task.cancel()
         await asyncio.gather(*self._chunks, return_exceptions=True)
+        self._books.abandoned += self._texts_in_flight
+        self._texts_in_flight = 0
 
     async def _start(self, chunk: Chunk, sizes: list[int]) -> None:
         estimate = sum(sizes)
@@ -143,7 +154,10 @@ class Flow:
         """One chunk, from tokenising to its last answer."""
         key, watch = None, Stopwatch()
         try:
-            encoded = await self._embedder.encode(chunk.texts, chunk.plan)
+            encoded = await self._encode(chunk)
+            if encoded is None:
+                self._shrink(estimate)
+                return
             tokens, shared = sum(encoded.tokens), encoded.shared
             costs = self._embedder.costs(encoded.tokens, shared)
             held.become(sum(costs), tokens)
@@ -163,6 +177,19 @@ class Flow:
         finally:
             if key is not None:
                 self._embedder.withdraw(key)
+
+    async def _encode(self, chunk: Chunk) -> Encoded | None:
+        """The tokens of a chunk; None once its texts are answered that the tokenizer failed."""
+        try:
+            return await self._embedder.encode(chunk.texts, chunk.plan)
+        except RequestError:
+            raise
+        except Exception:  # noqa: BLE001  told to each text of the chunk
+            request_id = self._call.request_id
+            _LOG.exception("request %s: the tokenizer failed", request_id)
+            told = f"the tokenizer failed: the server's log tells more of request {request_id}"
+            self._answer_errors(chunk, {i: Internal(told) for i in range(len(chunk.texts))})
+            return None
 
     def _answer(self, chunk: Chunk, held: Held, outcome: Outcome) -> None:
         """Called in the event loop with the outcome of one batch."""

@@ -50,6 +50,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """What the self-check before the start found: the lowest cosine of some texts in a dtype."""
+
+    lowest_cosine: float
+    texts: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """The model in service and the limits of this server."""
 
@@ -66,6 +75,7 @@ class Served:
     dtype: str
     limits: Limits
     aliases: tuple[str, ...] = ()
+    checked: Checked | None = None  # None where a test or a benchmark brings its own model
 
     def plan(self, call: Call, options: Options) -> Plan:
         """Check a request's options.

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from qwire_server.api.books import Books
 from qwire_server.engine import clock
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.work import RequestClass
@@ -33,6 +34,7 @@ class Counters:
     """An observer that counts. Batches come from the engine's thread, requests from the event loop.
 
     Attributes:
+        books: of texts; written by the fronts, in the event loop.
         calls: ended, by gRPC status.
         failures: failed, by error code.
         saved_tokens: of `tokens`, those that were not computed.
@@ -42,6 +44,7 @@ class Counters:
     """
 
     started: float = field(default_factory=time.monotonic)
+    books: Books = field(default_factory=Books)
     calls: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     texts: int = 0

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
+import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from qwire_server.engine import clock
-from qwire_server.engine.batch import Done, answered, ids_of, narrowed, prefixes_of
+from qwire_server.engine import clock, ids
+from qwire_server.engine.batch import Done, answered, failed, ids_of, prefixes_of
 from qwire_server.engine.inflight import InFlight
 from qwire_server.engine.observer import QueueRecord
 from qwire_server.engine.queue.item import Entry, Item
+from qwire_server.engine.rerun import Rerun, RowsNotFinite
+from qwire_server.engine.rows import finite
+from qwire_server.engine.watchdog import Watchdog
 from qwire_server.engine.work import Failure, Outcome
 from qwire_server.model.errors import DeviceLost
 
@@ -31,10 +34,11 @@ if TYPE_CHECKING:
     from qwire_server.engine.observer import Observer
     from qwire_server.engine.queue.backlog import BatchLimits, Waiting
     from qwire_server.engine.runner import Model
-    from qwire_server.engine.work import TokenIds, Work
+    from qwire_server.engine.work import Work
 
 _LOG = logging.getLogger("qwire.server")
 _LOOK_EVERY = 1_000_000  # microseconds between two records of the queue
+_GIVE_UP_SECONDS = 1.0  # for a thread of a failed engine, which may never end
 
 
 class Engine:
@@ -45,7 +49,8 @@ class Engine:
         limits: of a batch.
         deliver: given the outcomes of one batch, once per batch, by the worker thread.
         observer: given one record per batch, and one of the queue each second with a batch.
-        on_fatal: called once, by the worker thread, when it can work no more.
+        on_fatal: called once, by any of its threads, when it can work no more.
+        stall_seconds: without progress, after which it can work no more; see `watchdog`.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Engine:
         deliver: Callable[[list[Outcome]], None],
         observer: Observer,
         on_fatal: Callable[[str], None],
+        stall_seconds: float = 60.0,
     ) -> None:
         self._models = models
         self._deliver = deliver
@@ -75,6 +81,7 @@ class Engine:
         ]
         for thread in self._threads:
             thread.start()
+        self._watchdog = Watchdog(self._inflight.progress, stall_seconds, self._stalled)
 
     def __repr__(self) -> str:
         return f"<Engine {self._inflight!r}>"
@@ -87,7 +94,7 @@ class Engine:
         """
         now = clock.now()
         entry = Entry(work, now)
-        refused = _refused(work.token_ids, self._models[work.model].runner.vocab_size)
+        refused = ids.refused(work.token_ids, self._models[work.model].runner.vocab_size)
         bad = {failure.index for failure in refused}
         sized = zip(work.token_ids, work.costs, strict=True)
         items = [Item(entry, i, len(t), c) for i, (t, c) in enumerate(sized) if i not in bad]
@@ -107,10 +114,16 @@ class Engine:
         return self._inflight.waiting()
 
     def close(self) -> None:
-        """Accept no more, answer what was accepted, end the threads."""
+        """Accept no more, answer what was accepted, end the threads.
+
+        Of an engine that has failed a thread may be stuck for ever; it is left behind.
+        """
         self._inflight.close()
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive() and not self._inflight.has_failed:
+                thread.join(_GIVE_UP_SECONDS)
+            thread.join(_GIVE_UP_SECONDS)
+        self._watchdog.close()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Run a thread's work; its death is an answer too."""
@@ -122,11 +135,21 @@ class Engine:
             _LOG.exception("a thread of the engine died")
             self._fail(f"the server failed and must restart ({type(error).__name__})")
 
+    def _stalled(self, reason: str) -> None:
+        """The watchdog's word: say where the threads are, and fail."""
+        frames = sys._current_frames()  # noqa: SLF001  the one way to another thread's stack
+        for thread in self._threads:
+            if frame := frames.get(thread.ident or 0):
+                stack = "".join(traceback.format_stack(frame))
+                _LOG.critical("%s is at:\n%s", thread.name, stack)
+        self._fail(f"the server must restart: {reason}")
+
     def _launch_all(self) -> None:
         """The launching thread: the only one that starts forwards."""
         while flight := self._inflight.next():
             if flight.error:
-                flight.done = narrowed(flight.model.runner, flight.items, flight.error)
+                rerun = Rerun(flight.model.runner, self._inflight.moved)
+                flight.done = rerun.run(flight.items, flight.error)
                 flight.ended = clock.now()
                 flight.seconds = (flight.ended - flight.began) / 1e6
             elif flight.items and not self._launch(flight):
@@ -180,6 +203,9 @@ class Engine:
         except Exception as error:  # noqa: BLE001  told when it is run again
             self._inflight.broke(flight, error)
             return None
+        if not finite(ran.rows).all():
+            self._inflight.broke(flight, RowsNotFinite(ran.rows))
+            return None
         self._inflight.landed(flight, ran.ended)
         took = round(ran.seconds * 1e6)
         flight.seconds, flight.ended = ran.seconds, ran.ended
@@ -187,36 +213,16 @@ class Engine:
         flight.saved = sum(ran.saved)
         flight.model.cost.learn([item.tokens for item in flight.items], took, ran.saved)
         flight.model.cost.learn_reuse(sum(prefixes_of(flight.items)), flight.saved)
-        return answered(flight.items, ran.rows)
+        return Done(answered(flight.items, ran.rows))
 
     def _fail(self, reason: str) -> None:
         """Answer everything that was accepted, and everything that comes, with UNAVAILABLE."""
         items = self._inflight.fail(reason)
         if items is not None:
             self._landing.put(None)
-            self._deliver([_failed(item, "UNAVAILABLE", reason) for item in items])
+            self._deliver([failed(item, "UNAVAILABLE", reason) for item in items])
             self._on_fatal(reason)
 
 
-def _refused(token_ids: list[TokenIds], vocab_size: int) -> list[Failure]:
-    """Texts that the model must not see. One look at all of them; they are hardly ever bad."""
-    if all(map(len, token_ids)) and _valid(np.concatenate(token_ids), vocab_size):
-        return []
-    bad = (i for i, ids in enumerate(token_ids) if not len(ids) or not _valid(ids, vocab_size))
-    return [_bad_id(i) for i in bad]
-
-
-def _valid(ids: TokenIds, vocab_size: int) -> bool:
-    return int(ids.min()) >= 0 and int(ids.max()) < vocab_size
-
-
-def _failed(item: Item, code: str, message: str) -> Outcome:
-    return Outcome(item.entry.work.key, failures=[Failure(item.index, code, message)])
-
-
 def _expired(item: Item) -> Outcome:
-    return _failed(item, "DEADLINE_EXCEEDED", "the deadline passed while the request waited")
-
-
-def _bad_id(index: int) -> Failure:
-    return Failure(index, "INTERNAL", "a token id lies outside the model's table: this is a bug")
+    return failed(item, "DEADLINE_EXCEEDED", "the deadline passed while the request waited")

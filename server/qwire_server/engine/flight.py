@@ -81,4 +81,5 @@ class Flight:
             expired=len(self.taken.expired),
             failed=done.failed,
             splits=done.splits,
+            not_finite=done.not_finite,
         )

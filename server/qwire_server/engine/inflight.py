@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwire_server.engine import clock
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     from qwire_server.engine.queue.backlog import BatchLimits, Waiting
     from qwire_server.engine.queue.item import Entry, Item
     from qwire_server.engine.runner import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the engine is; without work, or with other `moves` than before, it is not stuck.
+
+    Attributes:
+        busy: something is accepted and not answered.
+        moves: steps of all batches so far.
+        cost: microseconds that the batches under way should take.
+    """
+
+    busy: bool
+    moves: int
+    cost: int
 
 
 class InFlight:
@@ -45,6 +61,7 @@ class InFlight:
         self._entries: dict[int, Entry] = {}
         self._closed = False
         self._failed = ""
+        self._moves = 0
 
     def __repr__(self) -> str:
         return f"works {len(self._entries)} {self._backlog!r} {self._ahead!r} {self._budget!r}"
@@ -70,6 +87,22 @@ class InFlight:
         with self._changed:
             return self._backlog.waiting()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether all was given away."""
+        return bool(self._failed)
+
+    def progress(self) -> Progress:
+        """How far the engine is."""
+        with self._changed:
+            busy = bool(self._flights or self._backlog) and not self._failed
+            return Progress(busy, self._moves, sum(flight.cost for flight in self._flights))
+
+    def moved(self) -> None:
+        """A batch got one step further."""
+        with self._changed:
+            self._moves += 1
+
     def close(self) -> None:
         """Accept no more."""
         with self._changed:
@@ -93,11 +126,13 @@ class InFlight:
     def launched(self, flight: Flight) -> None:
         """Its launch returned just now."""
         with self._changed:
+            self._moves += 1
             self._ahead.launched(flight.began, clock.now(), flight.cost)
 
     def landed(self, flight: Flight, ended: int) -> None:
         """The device is done with it, and free for what waits."""
         with self._changed:
+            self._moves += 1
             self._ahead.finished(ended)
             self._budget.fitted(flight.tokens)
             self._changed.notify()
@@ -105,6 +140,7 @@ class InFlight:
     def broke(self, flight: Flight, error: Exception) -> None:
         """Its launch failed, or it failed on the device: it is run again before any other."""
         with self._changed:
+            self._moves += 1
             if flight.launched:
                 self._ahead.finished(clock.now())
             if isinstance(error, OutOfMemory):
@@ -118,6 +154,7 @@ class InFlight:
         with self._changed:
             if flight not in self._flights:
                 return False
+            self._moves += 1
             self._flights.remove(flight)
             for item in flight.texts:
                 item.entry.unanswered -= 1
@@ -141,6 +178,7 @@ class InFlight:
 
     def _take(self) -> Flight | None:
         """Form the next batch; None if nobody waits for what was waiting."""
+        self._moves += 1
         now = clock.now()
         overhead = max(model.cost.forward() for model in self._models.values())
         overhead += self._ahead.remaining(now)

@@ -26,6 +26,7 @@ class BatchRecord:
         fill: part of the limit that ended the batch, 0 to 1; None if nothing was left waiting.
         waited_seconds: of the text that waited longest.
         expired: texts whose deadline had passed: answered, not computed.
+        not_finite: texts that were run once more because their row held NaN or infinity.
     """
 
     model: str
@@ -41,6 +42,7 @@ class BatchRecord:
     expired: int
     failed: int
     splits: int
+    not_finite: int
 
 
 @dataclass(frozen=True, slots=True)

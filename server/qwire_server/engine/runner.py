@@ -31,6 +31,12 @@ class Runner(Protocol):
         Called by one thread. Raises what `Launched.wait` raises.
         """
 
+    def launch_plain(self, token_ids: Sequence[TokenIds]) -> Launched:
+        """The same as simply as the model can be run: not compiled, nothing kept or reused.
+
+        For texts whose row was not finite. In the same dtype, so that vectors stay comparable.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

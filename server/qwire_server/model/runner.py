@@ -72,6 +72,11 @@ class PackedRunner:
         """Whether `launch` returns before the device is done."""
         return bool(self._device.type == "cuda")
 
+    @property
+    def keeps_prefixes(self) -> bool:
+        """Whether what texts begin with may be kept."""
+        return self._prefixes is not None
+
     def launch(self, token_ids: Sequence[NDArray[np.int32]], hints: Sequence[int] = ()) -> Launched:
         """Start embedding sequences, none of them empty; on a CPU it has ended when this returns.
 
@@ -96,6 +101,15 @@ class PackedRunner:
         self._prefixes.keep(prefix)
         return launched
 
+    def launch_plain(self, token_ids: Sequence[NDArray[np.int32]]) -> Launched:
+        """The same operation by operation: neither compiled nor captured, no prefix.
+
+        What was kept of prefixes is forgotten: it may be why this is asked for.
+        """
+        if self._prefixes:
+            self._prefixes.clear()
+        return self._launch(token_ids, forward=self._plain)
+
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """The same, waited for."""
         return self.launch(token_ids).wait().rows
@@ -115,23 +129,35 @@ class PackedRunner:
         return time.perf_counter() - began
 
     def _launch(
-        self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None = None
+        self,
+        token_ids: Sequence[NDArray[np.int32]],
+        prefix: Prefix | None = None,
+        forward: PackedForward | None = None,
     ) -> Launched:
         saved = prefix.saved(len(token_ids)) if prefix else []
+        forward = forward or (self._plain if prefix else self._forward)
         if self.runs_ahead:
-            return OnStream(self._device, lambda: self._start(token_ids, prefix), saved)
-        return timed(lambda: self._run(token_ids, prefix), saved)
+            return OnStream(self._device, lambda: self._start(token_ids, prefix, forward), saved)
+        return timed(lambda: self._run(token_ids, prefix, forward), saved)
 
-    def _start(self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None) -> Fetched:
+    def _start(
+        self,
+        token_ids: Sequence[NDArray[np.int32]],
+        prefix: Prefix | None,
+        forward: PackedForward,
+    ) -> Fetched:
         """Enqueue it all: the batch there, the forward, the rows back."""
         with torch.inference_mode():
             packed = self._staging.stage(pack(token_ids, _HOST, prefix))
-            rows = (self._plain if prefix else self._forward)(packed)
+            rows = forward(packed)
             # The first row may be the prefix's.
             return self._staging.fetch(rows[-len(token_ids) :], packed.order)
 
     def _run(
-        self, token_ids: Sequence[NDArray[np.int32]], prefix: Prefix | None
+        self,
+        token_ids: Sequence[NDArray[np.int32]],
+        prefix: Prefix | None,
+        forward: PackedForward,
     ) -> NDArray[np.float32]:
         with mapped_errors(self._device):
-            return self._start(token_ids, prefix).wait()
+            return self._start(token_ids, prefix, forward).wait()

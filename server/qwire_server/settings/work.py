@@ -29,6 +29,12 @@ class WorkSettings(BaseModel):
         description="most milliseconds of one batch while questions have come in the last 10 s, "
         "otherwise batches are full; default: 15 on a GPU, 200 on a CPU",
     )
+    stall_seconds: float = Field(
+        60,
+        gt=0,
+        description="without progress of the device, after which the server answers UNAVAILABLE "
+        "and ends with an error; batches that should take long get twenty times their estimate",
+    )
     bulk_share: float = Field(
         0.2, ge=0, le=0.5, description="device time kept for bulk while interactive work waits"
     )

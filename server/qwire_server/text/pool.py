@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import queue
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger("qwire.server")
 SLICE_TEXTS = 64  # about 5 ms of work: how long a question may have to wait for a job's slice
 SLICE_CHARS = 256 * 1024  # one text of that size takes 0.05 to 1 s
 
@@ -40,7 +44,7 @@ def slices(sizes: Sequence[int], most: int) -> Iterator[slice]:
 class _Slice:
     priority: int
     number: int  # first come, first served within a priority
-    run: Callable[[], None] | None = field(compare=False)
+    task: _Task | None = field(compare=False)
 
 
 class Pool:
@@ -63,18 +67,8 @@ class Pool:
         """Run `function(*args)` in a thread; a caller that is cancelled first saves the work."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-
-        def call() -> None:
-            if future.cancelled():
-                return
-            try:
-                result = function(*args)
-            except BaseException as error:  # noqa: BLE001  it belongs to the caller
-                loop.call_soon_threadsafe(_settle, future, None, error)
-            else:
-                loop.call_soon_threadsafe(_settle, future, result, None)
-
-        self._waiting.put(_Slice(priority, next(self._numbers), call))
+        task = _Task(loop, future, partial(function, *args))
+        self._waiting.put(_Slice(priority, next(self._numbers), task))
         return await future
 
     @property
@@ -90,11 +84,67 @@ class Pool:
             thread.join()
 
     def _work(self) -> None:
-        while (run := self._waiting.get().run) is not None:
-            run()
+        while self._work_once():
+            pass
+
+    def _work_once(self) -> bool:
+        """Run one slice; False at the end. Whatever happens costs one slice, never the thread."""
+        task = None
+        try:
+            task = self._waiting.get().task
+            if task is None:
+                return False
+            task.run()
+        except BaseException as error:  # noqa: BLE001  told to who waits
+            _LOG.exception("a tokenizer thread was disturbed, and goes on")
+            if task:
+                task.fail(error)
+        return True
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+class _Task:
+    """A function on its way to a thread, and the future of who waits for it."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], function: Callable[[], T]
+    ) -> None:
+        self._loop = loop
+        self._future = future
+        self._function = function
+
+    def run(self) -> None:
+        """Called by a thread."""
+        if self._future.cancelled():
+            return
+        try:
+            result = checked(self._function)
+        except BaseException as error:  # noqa: BLE001  it belongs to the caller
+            self.fail(error)
+        else:
+            self._loop.call_soon_threadsafe(_settle, self._future, result, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Called by a thread."""
+        told = error if isinstance(error, Exception) else _foreign(error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_settle, self._future, None, told)
+
+
+def checked(function: Callable[..., T], *args: Any) -> T:
+    """Call a library; a panic of Rust, which is no `Exception` in Python, becomes one."""
+    try:
+        return function(*args)
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise _foreign(error) from error
+
+
+def _foreign(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
     if future.done():
         return
     if error is None:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from qwire_server.api.books import Books
     from qwire_server.api.chunk import Answer
     from qwire_server.api.embedder import Reply
     from qwire_server.api.flow import Notice
     from qwire_server.api.reranker import Reranker
-    from qwire_server.api.served import Limits, Served
+    from qwire_server.api.served import Checked, Limits, Served
     from qwire_server.api.stats import ClassStats, Stats
     from qwire_server.engine.work import RowForm, Rows
 
@@ -112,6 +113,7 @@ def describe_response(served: Served | None, reranker: Reranker | None) -> pb.De
                 instruction=reranker.prompt.instruction,
                 device=ranks.device,
                 dtype=ranks.dtype,
+                self_check=_self_check(ranks.checked),
             )
         )
     return response
@@ -135,6 +137,15 @@ def _description(served: Served) -> pb.DescribeResponse:
         device=served.device,
         dtype=served.dtype,
         limits=_limits(served.limits),
+        self_check=_self_check(served.checked),
+    )
+
+
+def _self_check(checked: Checked | None) -> pb.SelfCheck | None:
+    if checked is None:
+        return None
+    return pb.SelfCheck(
+        lowest_cosine=checked.lowest_cosine, texts=checked.texts, dtype=checked.dtype
     )
 
 
@@ -199,6 +210,16 @@ def stats_response(stats: Stats) -> pb.StatsResponse:
         busy_seconds=counters.busy_seconds,
         starved_seconds=counters.starved_seconds,
         cost_accuracy=stats.cost_accuracy,
+        books=_books(counters.books),
+    )
+
+
+def _books(books: Books) -> pb.Books:
+    return pb.Books(
+        accepted=books.accepted,
+        answered=books.answered,
+        failed=books.failed,
+        abandoned=books.abandoned,
     )
 
 
