@@ -77,6 +77,7 @@ class Flow:
 
     async def feed(self, ids: Sequence[int], texts: Sequence[str], plan: Plan) -> None:
         """The same by a plan that is already checked."""
+        self._call.trail.planned(self.served.model, plan.request_class)
         self.texts += len(texts)
         self._texts_in_flight += len(texts)
         # No slice is larger than a batch: the queue is filled to its bound, not far beyond it.
@@ -114,6 +115,8 @@ class Flow:
 
     def written(self, answer: Answer) -> None:
         """An answer is out: its texts are in flight no more."""
+        cut, errors = [used[1] for used in answer.usage], tuple(e.code for _, e in answer.errors)
+        self._call.trail.wrote(answer.texts, cut, errors, answer.timings, answer.ready)
         self._texts_in_flight -= answer.texts
         self._shrink(answer.tokens)
         self._end_if_done()

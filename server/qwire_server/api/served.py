@@ -51,7 +51,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The model in service and the limits of this server."""
+    """The model in service and the limits of this server.
+
+    Attributes:
+        peak_flops: operations a second of its device in its dtype at best, measured at start; 0 if
+            unknown.
+    """
 
     model: str
     revision: str
@@ -66,6 +71,7 @@ class Served:
     dtype: str
     limits: Limits
     aliases: tuple[str, ...] = ()
+    peak_flops: float = 0.0
 
     def plan(self, call: Call, options: Options) -> Plan:
         """Check a request's options.

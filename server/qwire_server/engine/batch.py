@@ -34,11 +34,13 @@ _TOO_BIG = "this text alone does not fit the device's memory: lower --max-tokens
 
 @dataclass(slots=True)
 class Done:
-    """Answers to a batch, and what it took."""
+    """Answers to a batch, and what it took; the counts are those of `observer.BatchRecord`."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     failed: int = 0
     splits: int = 0
+    not_finite: int = 0
+    retried: int = 0
 
 
 def answered(items: list[Item], rows: NDArray[np.float32]) -> Done:
@@ -87,6 +89,7 @@ def _parts(
 def _again(
     runner: Runner, part: list[Item], done: Done, *, alone: bool
 ) -> Iterator[tuple[list[Item], NDArray[np.float32]]]:
+    done.retried += len(part)
     try:
         ran = runner.launch(ids_of(part)).wait()
     except DeviceLost:
@@ -102,6 +105,7 @@ def _answer(done: Done, items: list[Item], rows: NDArray[np.float32]) -> None:
     good = [item for item, is_sound in zip(items, sound, strict=True) if is_sound]
     for item, is_sound in zip(items, sound, strict=True):
         if not is_sound:
+            done.not_finite += 1
             _fail(done, item, "NOT_FINITE", _NOT_FINITE)
     if good:
         done.outcomes += _finished(good, rows if len(good) == len(items) else rows[sound])

@@ -19,6 +19,8 @@ from starlette.responses import Response
 from qwire_server.api.call import Call, request_id
 from qwire_server.api.http.body import read
 from qwire_server.api.http.errors import refusal
+from qwire_server.api.spans import NO_TRACING
+from qwire_server.api.trail import Trail
 from qwire_server.api.vocabulary import Vocabulary
 from qwire_server.engine.observer import RequestRecord
 from qwire_server.engine.work import RequestClass
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from qwire_server.api.http.errors import Shape
     from qwire_server.api.http.inputs import Decode
     from qwire_server.api.http.rules import Rules
+    from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
 
     B = TypeVar("B", bound=Body)
@@ -76,12 +79,16 @@ class Guard:
         gate: counts open calls.
         observer: told of each call when it ends.
         rules: of this front.
+        tracing: of calls.
     """
 
-    def __init__(self, gate: Gate, observer: Observer, rules: Rules) -> None:
+    def __init__(
+        self, gate: Gate, observer: Observer, rules: Rules, tracing: Tracing = NO_TRACING
+    ) -> None:
         self.gate = gate
         self.rules = rules
         self._observer = observer
+        self._tracing = tracing
 
     def decoder(self, asked: Asked) -> Decode | None:
         """From token ids to texts, without special tokens; None if ids are not taken."""
@@ -108,7 +115,8 @@ class Guard:
             work: gives the response.
         """
         began = time.monotonic()
-        asked = Asked(_call(method, request), None)
+        span = self._tracing.begin("http", method, request.headers)
+        asked = Asked(_call(method, request, Trail(self._observer.answer, span)), None)
         code, reason = "OK", ""
         self.gate.entered()
         try:
@@ -131,7 +139,8 @@ class Guard:
             response = refusal(Internal(told + asked.call.request_id), shape)
         finally:
             self.gate.left()
-            self._observer.request(_record(asked, code, reason, time.monotonic() - began))
+            record = _record(asked, code, reason, time.monotonic() - began)
+            self._observer.request(asked.call.trail.end(record))
         response.headers["x-request-id"] = asked.call.request_id
         return response
 
@@ -160,13 +169,14 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _call(method: str, request: Request) -> Call:
+def _call(method: str, request: Request, trail: Trail) -> Call:
     return Call(
         method=method,
         request_id=request_id(request.headers.get("x-request-id")),
         client=identity(request),
         deadline=float("inf"),
         default_class=RequestClass.INTERACTIVE,
+        trail=trail,
     )
 
 

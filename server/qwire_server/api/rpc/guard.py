@@ -18,6 +18,8 @@ from google.protobuf import any_pb2
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.api.call import Call, request_id
+from qwire_server.api.spans import NO_TRACING
+from qwire_server.api.trail import Trail
 from qwire_server.engine.observer import RequestRecord
 from qwire_server.errors import Internal, RequestError
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from qwire_server.api.gate import Gate
+    from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
     from qwire_server.engine.work import RequestClass
 
@@ -52,21 +55,27 @@ class Guard:
         gate: counts open calls.
         observer: told of each call when it ends.
         identify: who calls; `identity` by default.
+        tracing: of calls.
     """
 
     def __init__(
-        self, gate: Gate, observer: Observer, identify: Callable[[Context], str] | None = None
+        self,
+        gate: Gate,
+        observer: Observer,
+        identify: Callable[[Context], str] | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._gate = gate
         self._identify = identify or identity
         self._observer = observer
+        self._tracing = tracing
 
     @asynccontextmanager
     async def call(
         self, method: str, context: Context, default_class: RequestClass
     ) -> AsyncIterator[tuple[Call, Tally]]:
         """Run a method's body; whatever it raises becomes a status."""
-        call = _call(method, context, default_class, self._identify(context))
+        call = self._begin(method, context, default_class)
         tally, began = Tally(), time.monotonic()
         context.set_trailing_metadata((("x-request-id", call.request_id),))
         code, reason = "OK", ""
@@ -87,33 +96,32 @@ class Guard:
             await _abort(context, Internal(told), call)
         finally:
             self._gate.left()
-            self._observer.request(
-                RequestRecord(
-                    method=call.method,
-                    request_id=call.request_id,
-                    client=call.client,
-                    request_class=call.default_class.name.lower(),
-                    code=code,
-                    reason=reason,
-                    texts=tally.texts,
-                    tokens=tally.tokens,
-                    cut=tally.cut,
-                    seconds=time.monotonic() - began,
-                )
+            record = RequestRecord(
+                method=call.method,
+                request_id=call.request_id,
+                client=call.client,
+                request_class=call.default_class.name.lower(),
+                code=code,
+                reason=reason,
+                texts=tally.texts,
+                tokens=tally.tokens,
+                cut=tally.cut,
+                seconds=time.monotonic() - began,
             )
+            self._observer.request(call.trail.end(record))
 
-
-def _call(method: str, context: Context, default_class: RequestClass, client: str) -> Call:
-    metadata = dict(context.invocation_metadata() or ())
-    sent = metadata.get("x-request-id")
-    remaining = context.time_remaining()
-    return Call(
-        method=method,
-        request_id=request_id(sent if isinstance(sent, str) else None),
-        client=client,
-        deadline=float("inf") if remaining is None else time.monotonic() + remaining,
-        default_class=default_class,
-    )
+    def _begin(self, method: str, context: Context, default_class: RequestClass) -> Call:
+        headers = dict(context.invocation_metadata() or ())
+        sent = headers.get("x-request-id")
+        remaining = context.time_remaining()
+        return Call(
+            method=method,
+            request_id=request_id(sent if isinstance(sent, str) else None),
+            client=self._identify(context),
+            deadline=float("inf") if remaining is None else time.monotonic() + remaining,
+            default_class=default_class,
+            trail=Trail(self._observer.answer, self._tracing.begin("grpc", method, headers)),
+        )
 
 
 def identity(context: Context) -> str:
