@@ -7,6 +7,7 @@ vector or a client's name. Baggage, which may hold anything, is not read.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from qwire_server.api.spans import Span
     from qwire_server.engine.observer import AnswerRecord, RequestRecord
 
+_LAST_SECONDS = 2.0  # for what was not sent yet; the exporter itself would try for a quarter minute
 _W3C = TraceContextTextMapPropagator()
 # By OpenTelemetry's conventions for servers: what the caller did wrong is no error of the server.
 _FAULTS = frozenset(
@@ -53,10 +55,11 @@ class OtelTracing:
         # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over our own words.
         resource = ours.merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
+        self._exporter = OTLPSpanExporter(endpoint)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("qwire_server", __version__)
 
-    def begin(self, front: str, method: str, headers: Mapping[str, str]) -> Span:
+    def begin(self, front: str, method: str, headers: Mapping[str, str | bytes]) -> Span:
         """A call began."""
         facts = {"rpc.system": "grpc", "rpc.method": method}
         if front == "http":
@@ -67,8 +70,11 @@ class OtelTracing:
         return _CallSpan(self._tracer, span) if span.is_recording() else NO_SPAN
 
     def close(self) -> None:
-        """Send what was not sent yet."""
+        """Send what was not sent yet; a collector that is away is not waited for."""
+        impatience = threading.Timer(_LAST_SECONDS, self._exporter.shutdown)
+        impatience.start()
         self._provider.shutdown()
+        impatience.cancel()
 
 
 class _CallSpan:

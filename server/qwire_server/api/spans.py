@@ -26,7 +26,7 @@ class Span(Protocol):
 class Tracing(Protocol):
     """Where spans come from."""
 
-    def begin(self, front: str, method: str, headers: Mapping[str, str]) -> Span:
+    def begin(self, front: str, method: str, headers: Mapping[str, str | bytes]) -> Span:
         """A call began.
 
         Args:
@@ -48,7 +48,7 @@ class _NoSpan:
 
 
 class _NoTracing:
-    def begin(self, _front: str, _method: str, _headers: Mapping[str, str]) -> Span:
+    def begin(self, _front: str, _method: str, _headers: Mapping[str, str | bytes]) -> Span:
         return NO_SPAN
 
     def close(self) -> None: ...

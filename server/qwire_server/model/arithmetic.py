@@ -28,9 +28,10 @@ def per_square(model: PreTrainedModel, *, causal: bool) -> float:
     Two products of two operations for each pair of tokens; of a causal model half the pairs.
     """
     config = model.config
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return 4.0 * config.num_hidden_layers * heads * width / (2 if causal else 1)
+    heads: int = config.num_attention_heads
+    width: int = getattr(config, "head_dim", None) or config.hidden_size // heads
+    pairs: int = config.num_hidden_layers * heads * width
+    return 4.0 * pairs / (2 if causal else 1)
 
 
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
