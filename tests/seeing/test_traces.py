@@ -13,10 +13,10 @@ import grpc
 import httpx
 import openai
 import pytest
-
-import qwire
 from langchain_qwire import QwireEmbeddings
 from llama_index.embeddings.qwire import QwireEmbedding
+
+import qwire
 from qwire_server.pb.tei.v1 import tei_pb2, tei_pb2_grpc
 from support.web_front import Front, front
 
@@ -191,9 +191,9 @@ def test_a_refusal_is_told_and_only_the_servers_own_faults_are_errors(
     traced: Front, collecting: Collector
 ):
     def call() -> None:
-        with qwire.Client(traced.grpc, model="another") as client:
-            with pytest.raises(qwire.ModelNotFoundError):
-                client.embed([TEXT])
+        client = qwire.Client(traced.grpc, model="another")
+        with client, pytest.raises(qwire.ModelNotFoundError):
+            client.embed([TEXT])
 
     caller = in_trace(call)
     span = collecting.wait(caller.trace_id, "Embed")
