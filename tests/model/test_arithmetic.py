@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from benchmarks.shapes import read_shape
+
 from qwire_server.checkpoint import source
 from qwire_server.load import LoadedModel
 from qwire_server.model.arithmetic import measured_peak
