@@ -66,11 +66,14 @@ class MetricsObserver:
         """Count one reload."""
         self._reloads.labels(record.what, "failed" if record.wrong else "taken").inc()
 
-    def exposed(self, gate: Gate) -> bytes:
-        """Everything in Prometheus' text format, with a look at the state now."""
+    def look(self, gate: Gate) -> None:
+        """Set what is so now; the event loop's."""
         for model in self._gauges.look(gate):
             self._batches.expect(model)
             self._answers.expect(model)
+
+    def exposed(self) -> bytes:
+        """Everything in Prometheus' text format. Takes milliseconds, in any thread."""
         return generate_latest(self._registry)
 
 
@@ -109,9 +112,10 @@ class _Answers:
         self._errors = made.counter(
             "stream_text_errors", "Texts of streams that failed, by error code.", "reason"
         )
-        for stage in _STAGES:
-            for request_class in RequestClass:
-                self._seconds.labels(stage, request_class.name.lower())
+        self._stages = {
+            name: [self._seconds.labels(stage, name) for stage in _STAGES]
+            for name in (request_class.name.lower() for request_class in RequestClass)
+        }
         for code in BY_CODE:
             self._errors.labels(code)
 
@@ -130,8 +134,8 @@ class _Answers:
             record.compute_seconds,
             record.reply_seconds,
         )
-        for stage, seconds in zip(_STAGES, took, strict=True):
-            self._seconds.labels(stage, record.request_class).observe(seconds)
+        for stage, seconds in zip(self._stages[record.request_class], took, strict=True):
+            stage.observe(seconds)
         if record.cut:
             self._cut_texts.labels(record.model).inc(record.cut_texts)
             self._cut_tokens.labels(record.model).inc(record.cut)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     from qwire_server.api.spans import Span
+    from qwire_server.api.timings import Timings
     from qwire_server.engine.observer import AnswerRecord, RequestRecord
 
 _LAST_SECONDS = 2.0  # for what was not sent yet; the exporter itself would try for a quarter minute
@@ -85,15 +86,11 @@ class _CallSpan:
         self._span = span
         self._computed = 0  # when a request's rows were there, nanoseconds since 1970
 
-    def computed(self, record: AnswerRecord) -> None:
+    def computed(self, took: Timings) -> None:
         """Stages of a whole request, laid one after the other up to now."""
-        stages = {
-            "tokenize": record.tokenize_seconds,
-            "queue": record.queue_seconds,
-            "compute": record.compute_seconds,
-        }
+        stages = {"tokenize": took.tokenize, "queue": took.queue, "compute": took.compute}
         self._computed = time.time_ns()
-        began = self._computed - _nanoseconds(sum(stages.values()))
+        began = self._computed - _nanoseconds(took.total())
         for name, seconds in stages.items():
             ended = began + _nanoseconds(seconds)
             self._stage(name, began, ended)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qwire_server.api.timings import Timings
     from qwire_server.engine.observer import AnswerRecord, RequestRecord
 
 
 class Span(Protocol):
     """One call, seen from outside; its methods must return at once and never raise."""
 
-    def computed(self, record: AnswerRecord) -> None:
+    def computed(self, took: Timings) -> None:
         """The rows of a whole request are there."""
 
     def wrote(self, record: AnswerRecord) -> None:
@@ -40,7 +41,7 @@ class Tracing(Protocol):
 
 
 class _NoSpan:
-    def computed(self, record: AnswerRecord) -> None: ...
+    def computed(self, took: Timings) -> None: ...
 
     def wrote(self, record: AnswerRecord) -> None: ...
 

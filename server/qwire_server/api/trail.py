@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from qwire_server.api.spans import NO_SPAN
 from qwire_server.api.timings import NO_TIME
-from qwire_server.engine.observer import AnswerRecord
+from qwire_server.engine.observer import AnswerRecord, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from qwire_server.api.call import Call
     from qwire_server.api.spans import Span
     from qwire_server.api.timings import Timings
-    from qwire_server.engine.observer import RequestRecord
     from qwire_server.engine.work import RequestClass
+
+
+class Used(Protocol):
+    """What a call used."""
+
+    @property
+    def texts(self) -> int:
+        """That it had."""
+
+    @property
+    def tokens(self) -> int:
+        """That were computed."""
+
+    @property
+    def cut(self) -> int:
+        """Tokens left out."""
 
 
 class Trail:
@@ -37,7 +52,9 @@ class Trail:
         self._failed = 0
         self._took = NO_TIME
         self._reply = 0.0
-        self._computed: AnswerRecord | None = None  # a whole request's, until the call ends
+        # Of a whole request, until the call ends.
+        self._texts = 0
+        self._cut: Sequence[int] = ()
         self._ready = 0.0
 
     def planned(self, model: str, request_class: RequestClass) -> None:
@@ -46,9 +63,9 @@ class Trail:
 
     def computed(self, texts: int, cut: Sequence[int], timings: Timings) -> None:
         """All rows of a request are there; what follows is its reply."""
-        self._computed, self._ready = self._record(texts, cut, (), timings, 0.0), time.monotonic()
-        self._took += timings
-        self._span.computed(self._computed)
+        self._texts, self._cut, self._took = texts, cut, timings
+        self._ready = time.monotonic()
+        self._span.computed(timings)
 
     def wrote(
         self,
@@ -75,15 +92,41 @@ class Trail:
         self._tell(record)
         self._span.wrote(record)
 
-    def end(self, record: RequestRecord) -> RequestRecord:
-        """The call is over: tell, and return its record with what was found on the way."""
-        if self._computed:
+    def end(
+        self,
+        call: Call,
+        used: Used,
+        *,
+        code: str,
+        reason: str,
+        default_class: RequestClass,
+        seconds: float,
+    ) -> RequestRecord:
+        """The call is over: tell, and return its record.
+
+        Args:
+            call: this one.
+            used: what it used.
+            code: the gRPC status.
+            reason: the error code, if there is one.
+            default_class: of a call that was refused before it had another.
+            seconds: since it came.
+        """
+        if self._ready:
             self._reply = time.monotonic() - self._ready
-            self._tell(replace(self._computed, reply_seconds=self._reply))
-        record = replace(
-            record,
+            self._tell(self._record(self._texts, self._cut, (), self._took, self._reply))
+        record = RequestRecord(
+            method=call.method,
+            request_id=call.request_id,
+            client=call.client,
+            request_class=self._class or default_class.name.lower(),
+            code=code,
+            reason=reason,
+            texts=used.texts,
+            tokens=used.tokens,
+            cut=used.cut,
+            seconds=seconds,
             model=self._model,
-            request_class=self._class or record.request_class,
             failed=self._failed,
             tokenize_seconds=self._took.tokenize,
             queue_seconds=self._took.queue,

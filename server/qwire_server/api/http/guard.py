@@ -22,7 +22,6 @@ from qwire_server.api.http.errors import refusal
 from qwire_server.api.spans import NO_TRACING
 from qwire_server.api.trail import Trail
 from qwire_server.api.vocabulary import Vocabulary
-from qwire_server.engine.observer import RequestRecord
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import (
     DeadlineExceeded,
@@ -139,8 +138,15 @@ class Guard:
             response = refusal(Internal(told + asked.call.request_id), shape)
         finally:
             self.gate.left()
-            record = _record(asked, code, reason, time.monotonic() - began)
-            self._observer.request(asked.call.trail.end(record))
+            record = asked.call.trail.end(
+                asked.call,
+                asked,
+                code=code,
+                reason=reason,
+                default_class=asked.count(asked.texts),
+                seconds=time.monotonic() - began,
+            )
+            self._observer.request(record)
         response.headers["x-request-id"] = asked.call.request_id
         return response
 
@@ -199,18 +205,3 @@ def identity(request: Request) -> str:
     """The address without the port, which changes; as the gRPC front writes it."""
     host = request.client.host if request.client else "unknown"
     return f"ipv6:[{host}]" if ":" in host else f"ipv4:{host}"
-
-
-def _record(asked: Asked, code: str, reason: str, seconds: float) -> RequestRecord:
-    return RequestRecord(
-        method=asked.call.method,
-        request_id=asked.call.request_id,
-        client=asked.call.client,
-        request_class=asked.count(asked.texts).name.lower(),
-        code=code,
-        reason=reason,
-        texts=asked.texts,
-        tokens=asked.tokens,
-        cut=asked.cut,
-        seconds=seconds,
-    )

@@ -20,7 +20,6 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire_server.api.call import Call, request_id
 from qwire_server.api.spans import NO_TRACING
 from qwire_server.api.trail import Trail
-from qwire_server.engine.observer import RequestRecord
 from qwire_server.errors import Internal, RequestError
 
 if TYPE_CHECKING:
@@ -96,19 +95,15 @@ class Guard:
             await _abort(context, Internal(told), call)
         finally:
             self._gate.left()
-            record = RequestRecord(
-                method=call.method,
-                request_id=call.request_id,
-                client=call.client,
-                request_class=call.default_class.name.lower(),
+            record = call.trail.end(
+                call,
+                tally,
                 code=code,
                 reason=reason,
-                texts=tally.texts,
-                tokens=tally.tokens,
-                cut=tally.cut,
+                default_class=default_class,
                 seconds=time.monotonic() - began,
             )
-            self._observer.request(call.trail.end(record))
+            self._observer.request(record)
 
     def _begin(self, method: str, context: Context, default_class: RequestClass) -> Call:
         headers = dict(context.invocation_metadata() or ())
