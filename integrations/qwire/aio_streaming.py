@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,7 @@ async def drive(
                 continue
             wire.say()
             await wire.news(flow.patience(clock.now()))
-        if error := flow.failure(wire.request_id):
+        if error := flow.failure():
             raise error from wire.error
     finally:
         await wire.close()
@@ -79,7 +78,7 @@ class _Wire:
 
     def __init__(self, state: State, open_link: Callable[[Link | None], Link], flow: Flow) -> None:
         self.clock = Clock()
-        self.request_id = uuid.uuid4().hex
+        self.request_id = flow.request_id
         self.error: grpc.RpcError | None = None  # how the last call ended
         self.broken: BaseException | None = None  # what a task raised
         self.room = asyncio.Event()  # the flow may want input again

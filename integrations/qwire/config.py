@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qwire.errors import InvalidRequestError
 from qwire.options import check_count, check_timeout
 from qwire.target import DEFAULT_TARGET, Address, parse_target
+from qwire.tracing import trace_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -115,6 +116,8 @@ def check_header(name: str, value: str) -> str:
 def call_metadata(config: Config, request_id: str) -> list[tuple[str, str]]:
     """The headers of one call; a callable key is asked each time, so that it may rotate."""
     headers = [("x-request-id", request_id), *config.metadata]
+    named = {name for name, _ in headers}
+    headers += [(name, value) for name, value in trace_headers() if name not in named]
     key = config.api_key
     if key is not None:
         token = key if isinstance(key, str) else check_header("api_key", key())

@@ -155,12 +155,20 @@ def to_error(
     )
 
 
-def text_error(failure: pb.TextError, address: Address, position: int) -> errors.QwireError:
+def text_error(
+    failure: pb.TextError, address: Address, position: int, request_id: str
+) -> errors.QwireError:
     """The typed error of one text of a stream; `position` is its place in the input."""
     code = pb.ErrorCode.Name(failure.code) if failure.code in pb.ErrorCode.values() else "INTERNAL"
     kind = _BY_CODE.get(code, errors.ServerError)
     message = name_index(failure.message, position)
-    return kind(f"{message} ({address.target})", code=code, index=position, target=address.target)
+    return kind(
+        f"{message} ({address.target}, request {request_id})",
+        code=code,
+        index=position,
+        target=address.target,
+        request_id=request_id,
+    )
 
 
 def name_index(message: str, index: int) -> str:

@@ -73,6 +73,8 @@ class Stats:
         busy_seconds: time the device spent on batches.
         starved_seconds: time it had no work though a text waited for it; 0 from older servers.
         cost_accuracy: measured by estimated device time, lately.
+        saved_tokens: of `tokens`, those known from other texts and not computed; 0 from older
+            servers.
         books: of texts; all zero from older servers.
     """
 
@@ -93,6 +95,7 @@ class Stats:
     busy_seconds: float
     starved_seconds: float
     cost_accuracy: float
+    saved_tokens: int = 0
     books: Books = Books(0, 0, 0, 0)
 
 
@@ -125,6 +128,7 @@ def read_stats(reply: pb.StatsResponse) -> Stats:
         busy_seconds=reply.busy_seconds,
         starved_seconds=reply.starved_seconds,
         cost_accuracy=reply.cost_accuracy,
+        saved_tokens=reply.saved_tokens,
         books=Books(
             reply.books.accepted, reply.books.answered, reply.books.failed, reply.books.abandoned
         ),

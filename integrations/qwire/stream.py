@@ -8,6 +8,7 @@ knows no clock of its own and no gRPC.
 from __future__ import annotations
 
 import random
+import uuid
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,11 @@ class _Sent:
 
 
 class Flow:
-    """One `embed_stream`. Each text gets a running number, its position, as its wire id."""
+    """One `embed_stream`. Each text gets a running number, its position, as its wire id.
+
+    Attributes:
+        request_id: that all its calls carry.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Flow:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.options = options
+        self.request_id = uuid.uuid4().hex
         self._address = address
         self._ordered = ordered  # None until the first item shows what kind they are
         self._chunk_size = chunk_size
@@ -233,7 +239,7 @@ class Flow:
             self._leaving = True
             return
         sent = self._take(failure.id)
-        error = text_error(failure, self._address, failure.id)
+        error = text_error(failure, self._address, failure.id, self.request_id)
         self._ready[failure.id] = StreamItem(sent.id, error=error)
 
     def _take(self, number: int) -> _Sent:
@@ -284,6 +290,7 @@ class Flow:
             f"{self._address.target}, the last time alone: it seems to bring the server down",
             index=number,
             target=self._address.target,
+            request_id=self.request_id,
         )
         self._ready[number] = StreamItem(sent.id, error=error)
 
@@ -334,16 +341,16 @@ class Flow:
         patience = self.patience(now)
         return self._calling and patience is not None and patience <= 0
 
-    def failure(self, request_id: str) -> QwireError | None:
+    def failure(self) -> QwireError | None:
         """Why the stream did not answer everything; None if it did."""
         if self.answered_all:
             return None
         end = self._end
         if end is not None and not may_reconnect(end):
-            return to_error(end, self._address, request_id=request_id)
+            return to_error(end, self._address, request_id=self.request_id)
         if end is not None and end.code is not None and not self._handed_out:
-            return to_error(end, self._address, request_id=request_id)
-        return self._lost(self._why(end), request_id)
+            return to_error(end, self._address, request_id=self.request_id)
+        return self._lost(self._why(end))
 
     def _why(self, end: Failure | None) -> str:
         target = self._address.target
@@ -359,7 +366,7 @@ class Flow:
             return why_unreachable(end.details, self._address)
         return f"the connection to {target} broke: {end.status} ({end.details})"
 
-    def _lost(self, why: str, request_id: str) -> StreamLostError:
+    def _lost(self, why: str) -> StreamLostError:
         """The typed error of a stream that broke, with its counts."""
         answered, unanswered = self._handed_out, self._pulled - self._handed_out
         return StreamLostError(
@@ -368,5 +375,5 @@ class Flow:
             answered=answered,
             unanswered=unanswered,
             target=self._address.target,
-            request_id=request_id,
+            request_id=self.request_id,
         )

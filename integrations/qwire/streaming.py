@@ -10,7 +10,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -76,7 +75,7 @@ def drive(
             else:
                 wire.hear(None if patience is None else max(patience, 0.0))
             wire.say()
-        if error := flow.failure(wire.request_id):
+        if error := flow.failure():
             raise error from wire.error
     finally:
         wire.hang_up()
@@ -95,7 +94,7 @@ class _Wire:
 
     def __init__(self, state: State, open_link: Callable[[Link | None], Link], flow: Flow) -> None:
         self.clock = Clock()
-        self.request_id = uuid.uuid4().hex
+        self.request_id = flow.request_id
         self.error: grpc.RpcError | None = None  # how the last call ended
         self._state = state
         self._open_link = open_link

@@ -61,7 +61,7 @@ def build(  # noqa: PLR0917  each is one of its kind
     models = [m for m in (loaded, ranker and ranker.loaded) if m]
     limits = models[0].served.limits
     engine = Engine(
-        {m.served.model: Model(m.runner, m.cost) for m in models},
+        {m.served.model: Model(m.runner, m.cost, m.arithmetic) for m in models},
         limits=BatchLimits(
             tokens=limits.batch_tokens,
             texts=1 if settings.deterministic else limits.batch_tokens,

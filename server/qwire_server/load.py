@@ -12,6 +12,7 @@ from qwire_server import self_check
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.size import weight_bytes
+from qwire_server.engine.arithmetic import UNKNOWN, Arithmetic
 from qwire_server.engine.queue.cost import CostModel, calibrate
 from qwire_server.errors import ModelError, StartError
 from qwire_server.settings.flags import words
@@ -46,6 +47,7 @@ class LoadedModel:
         load_seconds: from the first file read to the warm model; a download before it not counted.
         memory: what it takes up now, in words.
         weight_bytes: of its weights on the device.
+        arithmetic: what its forwards take.
     """
 
     served: Served
@@ -55,6 +57,7 @@ class LoadedModel:
     load_seconds: float = 0.0
     memory: str = "memory not measured"
     weight_bytes: int = 0
+    arithmetic: Arithmetic = UNKNOWN
 
 
 def load_model(settings: Settings, progress: Progress | None = None) -> LoadedModel:
@@ -81,6 +84,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
     from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.arithmetic import measured_peak  # noqa: PLC0415
     from qwire_server.model.pooling import pool  # noqa: PLC0415
 
     device = devices.choose_device(settings.device)
@@ -90,6 +94,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     needed = weight_bytes(found.folder, dtype.itemsize)
     devices.check_memory(device, dtype_name, needed, settings.memory_limit)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
+    peak = measured_peak(device, dtype)
     model = weights.load(found.folder, shape, device, dtype)
     head = partial(pool, pooling=shape.pooling)
     causal = shape.model_type == "qwen3" and shape.pooling == "last"
@@ -120,10 +125,12 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         limits=limits,
         aliases=words(settings.model_alias),
         checked=checked,
+        peak_flops=peak,
     )
     seconds = time.monotonic() - began
     memory = devices.describe_memory(device, needed)
-    return LoadedModel(served, tokenizer, runner, cost, seconds, memory, needed)
+    arithmetic = arithmetic_of(model, causal=causal)
+    return LoadedModel(served, tokenizer, runner, cost, seconds, memory, needed, arithmetic)
 
 
 def _max_tokens(settings: Settings, shape: Layout) -> int:
@@ -131,6 +138,13 @@ def _max_tokens(settings: Settings, shape: Layout) -> int:
     if wanted > shape.max_tokens:
         raise ModelError(f"--max-tokens {wanted}: the model takes at most {shape.max_tokens}")
     return wanted
+
+
+def arithmetic_of(model: PreTrainedModel, *, causal: bool) -> Arithmetic:
+    """What forwards of a loaded model take; `causal` as for `warm_runner`."""
+    from qwire_server.model import arithmetic  # noqa: PLC0415  takes seconds to import
+
+    return Arithmetic(arithmetic.per_token(model), arithmetic.per_square(model, causal=causal))
 
 
 def warm_runner(

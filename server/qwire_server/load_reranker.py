@@ -14,7 +14,7 @@ from qwire_server.checkpoint.layout import Prompts
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import ModelError
-from qwire_server.load import LoadedModel, limits_of, warm_runner
+from qwire_server.load import LoadedModel, arithmetic_of, limits_of, warm_runner
 from qwire_server.settings.flags import words
 from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
@@ -76,6 +76,7 @@ def load_reranker(
     content = fingerprint.content_revision(found.folder)
     # These take seconds to import; a wrong --reranker is told before.
     from qwire_server.model import device as devices  # noqa: PLC0415
+    from qwire_server.model.arithmetic import measured_peak  # noqa: PLC0415
 
     device = devices.choose_device(settings.device)
     dtype = devices.choose_dtype(settings.dtype, device)
@@ -84,6 +85,7 @@ def load_reranker(
     needed = weight_bytes(found.folder, dtype.itemsize)
     devices.check_memory(device, dtype_name, needed, settings.memory_limit, taken=taken)
     _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
+    peak = measured_peak(device, dtype)
     model, head = _load(found.folder, layout, tokenizer, device, dtype)
     causal = layout.model_type == "qwen3"  # and its head reads the last token
     runner = warm_runner(model, head, settings, limits.batch_tokens, causal=causal)
@@ -113,6 +115,7 @@ def load_reranker(
         limits=limits,
         aliases=words(settings.model_alias),
         checked=checked,
+        peak_flops=peak,
     )
     loaded = LoadedModel(
         served,
@@ -122,6 +125,7 @@ def load_reranker(
         load_seconds=time.monotonic() - began,
         memory=devices.describe_memory(device, needed),
         weight_bytes=needed,
+        arithmetic=arithmetic_of(model, causal=causal),
     )
     return LoadedReranker(loaded, prompt)
 

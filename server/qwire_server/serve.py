@@ -28,6 +28,7 @@ from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
 from qwire_server.protection import protect
 from qwire_server.settings.flags import words
+from qwire_server.telemetry import open_tracing
 from qwire_server.web import open_http
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Server:
     """One process: its ports, an embedding model, a reranker or both, one engine.
 
     Args:
-        settings: of this server.
+        settings: of this server; one that asks for what is not installed is a StartError.
         observer: told of each batch and request; a log by default.
         load: where the embedding model comes from; from where the settings say by default.
         alive_seconds: how often a quiet stream with work in flight is told ALIVE.
@@ -81,6 +82,7 @@ class Server:
         self._counters = Counters()
         self._metrics = MetricsObserver()
         self._observer = Observers(observer or LogObserver(), self._counters, self._metrics)
+        self._tracing = open_tracing(settings)
         bars = settings.log_format == "text" and sys.stderr.isatty()
         progress = Progress(bars=bars)
         self._load = load or partial(load_model, progress=progress)
@@ -124,7 +126,7 @@ class Server:
         """
         began = time.monotonic()
         self._tls = protect(self._settings, self._observer)
-        guard = Guard(self._gate, self._observer, self._identify)
+        guard = Guard(self._gate, self._observer, self._identify, self._tracing)
         self._grpc, self.port = await listen(
             self._settings.host,
             self._settings.grpc_port,
@@ -136,7 +138,12 @@ class Server:
         )
         try:
             self._http = await open_http(
-                self._settings, self._gate, self._observer, self._metrics, self._tls
+                self._settings,
+                self._gate,
+                self._observer,
+                self._metrics,
+                self._tracing,
+                self._tls,
             )
             self.http_port = self._http.port if self._http else 0
             _LOG.info("listening on %s, not yet ready", self._places())
@@ -194,6 +201,7 @@ class Server:
             await asyncio.to_thread(self._engine.close)
         if self._pool:
             await asyncio.to_thread(self._pool.close)
+        await asyncio.to_thread(self._tracing.close)
 
     def _places(self) -> str:
         """Where it listens, as the log says it."""

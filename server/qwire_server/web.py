@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qwire_server.api.gate import Gate
     from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.metrics import MetricsObserver
+    from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
     from qwire_server.security.tls import Tls
     from qwire_server.settings import Settings
@@ -24,6 +25,7 @@ async def open_http(
     gate: Gate,
     observer: Observer,
     metrics: MetricsObserver,
+    tracing: Tracing,
     tls: Tls | None = None,
 ) -> HttpPort | None:
     """Bind, and answer from now on; API routes are refused until the gate opens.
@@ -42,5 +44,5 @@ async def open_http(
         body_bytes=settings.http_body_bytes,
         token_ids=settings.http_token_ids,
     )
-    app = application(Guard(gate, observer, rules), metrics, settings.tokenizer_threads)
+    app = application(Guard(gate, observer, rules, tracing), metrics, settings.tokenizer_threads)
     return await listen(settings.host, settings.http_port, app, tls)

@@ -15,7 +15,7 @@ import pytest
 import qwire
 from qwire import ClassLoad, ClientLoad, Stats
 from qwire.cli import main
-from qwire.cli.watch import lines
+from qwire.cli.screen import one_line, screen
 from qwire.progress import PlainBar
 
 
@@ -164,9 +164,32 @@ def test_a_screen_of_the_watch_shows_queue_rates_and_failures():
         batch_fill=0.93,
         busy_seconds=51.0,
         starved_seconds=0.5,
+        saved_tokens=400,
     )
-    screen = "\n".join(lines(before, now))
-    assert "device busy 50%, starved 25%   2,000 tokens/s   100 texts/s   bulk 75%" in screen
-    assert "queue 1.50 of 10 s   1 clients   batch fill 93%" in screen
-    assert re.search(r"OVERLOADED +2\.0 +4\n", screen)
-    assert re.search(r"ipv4:10\.0\.0\.7 +bulk +1\.500 +0\.250 +2", screen)
+    shown = "\n".join(screen(before, now))
+    assert "[##########-----     ]  busy 50%, starved 25%   2,000 tokens/s   100 texts/s" in shown
+    assert "bulk 75%   saved 10%" in shown
+    assert "[###                 ]  1.50 of 10 s   1 clients" in shown
+    assert "fill 93%   0.0 a second   measured/estimated 1.00   up 1 min" in shown
+    assert re.search(r"OVERLOADED +2\.0 +4\n", shown)
+    assert re.search(r"ipv4:10\.0\.0\.7 +bulk +1\.500 +0\.250 +2", shown)
+    assert one_line(before, now) == (
+        "busy=50% starved=25% tokens/s=2000 texts/s=100 fill=93% held=1.50s of=10s interactive=0 "
+        "oldest=0.00s bulk=300 oldest_bulk=0.25s clients=1 OVERLOADED/s=2.0"
+    )
+
+
+def test_a_server_that_was_restarted_counts_from_its_start():
+    idle = ClassLoad(0.0, 0, 0.0)
+    before = Stats(
+        900.0, 10.0, idle, idle, (), 0, {"OK": 9}, {}, 500, 9000, 0, 0, 90, 0.0, 50.0, 0.0, 1.0
+    )
+    now = dataclasses.replace(before, uptime_seconds=4.0, texts=20, tokens=400, busy_seconds=1.0)
+    assert "busy=25% starved=0% tokens/s=100 texts/s=5 " in one_line(before, now)
+
+
+def test_what_a_client_is_called_does_not_move_the_cursor():
+    idle = ClassLoad(0.0, 0, 0.0)
+    client = ClientLoad("cert:\x1b[2Jx", "bulk", 0.0, 0.0, 0)
+    now = Stats(1.0, 10.0, idle, idle, (client,), 1, {}, {}, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, 1.0)
+    assert "\x1b" not in "".join(screen(now, now))

@@ -267,7 +267,7 @@ def test_silence_for_too_long_is_a_lost_stream_that_says_so():
     assert state.is_silent(61)
     state.fall_silent(61)
     assert state.is_over
-    error = state.failure("r")
+    error = state.failure()
     assert type(error) is qwire.StreamLostError
     assert "nothing came from localhost:50051 for 30 s" in str(error)
     assert (error.answered, error.unanswered) == (0, 1)
@@ -357,7 +357,7 @@ def test_what_was_not_answered_is_sent_again_after_a_pause_and_only_that():
     assert state.take_half_close(11)
     state.end(None, 11, reached=True)
     assert state.is_over
-    assert state.failure("r") is None
+    assert state.failure() is None
 
 
 def test_what_was_lost_goes_before_what_was_never_sent():
@@ -392,7 +392,7 @@ def test_the_budget_counts_from_the_loss_and_each_answer_starts_it_anew():
     state.take_chunk(1150)
     state.end(REFUSED, 1251, reached=True)
     assert state.is_over
-    error = state.failure("r")
+    error = state.failure()
     assert type(error) is qwire.StreamLostError
     assert error.unanswered == 2  # nothing was handed out
 
@@ -405,7 +405,7 @@ def test_a_goodbye_is_no_progress():
         state.receive(pb.EmbedStreamResponse(notice=pb.NOTICE_DRAINING), now)
         state.end(None, now, reached=True)
     assert state.is_over
-    assert "going away" in str(state.failure("r"))
+    assert "going away" in str(state.failure())
 
 
 def test_who_was_never_reached_gets_a_few_quick_tries():

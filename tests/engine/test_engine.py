@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from qwire_server.engine.engine import Engine
-from qwire_server.engine.observer import BatchRecord, QueueRecord, ReloadRecord, RequestRecord
+from qwire_server.engine.observer import (
+    AnswerRecord,
+    BatchRecord,
+    QueueRecord,
+    ReloadRecord,
+    RequestRecord,
+)
 from qwire_server.engine.queue.backlog import BatchLimits
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.runner import Model
@@ -36,6 +42,9 @@ class Recorder:
 
     def queue(self, look: Callable[[], QueueRecord]) -> None:
         self.queues.append(look())
+
+    def answer(self, record: AnswerRecord) -> None:
+        raise AssertionError("the engine knows no requests")
 
     def request(self, record: RequestRecord) -> None:
         raise AssertionError("the engine knows no requests")

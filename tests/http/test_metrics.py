@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from qwire import Client
-from support.serving import FAKE_ID
-from support.web_front import Front, front
+from qwire_server.api.gate import Gate
+from qwire_server.api.metrics import MetricsObserver
+from qwire_server.checkpoint.progress import Progress
+from qwire_server.engine.arithmetic import Arithmetic
+from qwire_server.errors import BY_CODE
+from support.runners import FakeRunner
+from support.serving import FAKE_ID, fake_model, serving
+from support.web_front import Front, front, running
 
 
 def samples(web: Front) -> dict[tuple[str, frozenset], float]:
@@ -43,6 +52,68 @@ def test_calls_batches_and_the_queue_are_counted_whichever_way_they_came():
         assert value("qwire_queue_held_seconds", class_="bulk") == 0
         assert value("qwire_ready") == 1
         assert value("process_resident_memory_bytes") > 0
+
+
+def test_texts_of_streams_and_their_stages_are_counted_as_they_are_answered():
+    with front({}, dim=16) as web, Client(web.grpc) as client:
+        assert samples(web)["qwire_open_streams", frozenset()] == 0
+        stream = client.embed_stream(["a", "w " * 200, "w" * 5000], window=1)
+        next(stream)
+        assert samples(web)["qwire_open_streams", frozenset()] == 1
+        assert sum(item.error is not None for item in stream) == 1
+        seen = samples(web)
+
+    def value(name: str, **labels: str) -> float:
+        return seen[name, frozenset((k.rstrip("_"), v) for k, v in labels.items())]
+
+    assert value("qwire_stream_text_errors_total", reason="TEXT_TOO_LARGE") == 1
+    assert value("qwire_cut_texts_total", model=FAKE_ID) == 1
+    assert value("qwire_cut_tokens_total", model=FAKE_ID) > 50
+    for stage in ("tokenize", "queue", "compute", "reply"):
+        assert value("qwire_stage_seconds_count", stage=stage, class_="bulk") >= 1
+        assert value("qwire_stage_seconds_count", stage=stage, class_="interactive") == 0
+
+
+def test_what_a_batch_took_is_counted():
+    """Operations by the model's shape, beside what the device did at best."""
+    runner = FakeRunner()
+    loaded = fake_model(runner)
+    loaded = replace(
+        loaded,
+        arithmetic=Arithmetic(per_token=1000, per_square=0),
+        served=replace(loaded.served, peak_flops=5e12),
+    )
+    serve = partial(serving, lambda _: loaded, runner=runner, http_port=0)
+    with running(serve) as web, Client(web.grpc) as client:
+        result = client.embed(["a", "b c"])
+        seen = samples(web)
+    model = frozenset({("model", FAKE_ID)})
+    assert seen["qwire_batch_flops_total", model] == 1000 * result.tokens.sum()
+    assert seen["qwire_device_peak_flops", model] == 5e12
+    assert seen["qwire_batch_seconds_sum", model] > 0
+    assert seen["qwire_device_starved_seconds_total", model] >= 0
+
+
+def test_what_has_not_happened_yet_is_there_and_zero():
+    """A series that begins with its first event hides that event from `rate()`."""
+    with front({}) as web:
+        seen = samples(web)
+    for reason in BY_CODE:
+        assert seen["qwire_request_failures_total", frozenset({("reason", reason)})] == 0
+    for name in ("batch_splits", "texts_failed", "texts_not_finite", "texts_retried"):
+        assert seen[f"qwire_{name}_total", frozenset({("model", FAKE_ID)})] == 0
+    for what in ("certificate", "keys"):
+        labels = frozenset({("what", what), ("result", "failed")})
+        assert seen["qwire_reloads_total", labels] == 0
+
+
+def test_a_server_that_loads_can_be_scraped():
+    """Before there is a model there is a figure that says so."""
+    metrics, gate = MetricsObserver(), Gate(Progress(bars=False))
+    metrics.look(gate)
+    told = metrics.exposed().decode()
+    assert "qwire_ready 0.0" in told
+    assert "qwire_build_info{" in told
 
 
 def test_what_a_client_sends_is_no_label(web: Front):

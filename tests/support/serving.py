@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.engine.observer import BatchRecord, QueueRecord, ReloadRecord, RequestRecord
+    from qwire_server.engine.observer import (
+        AnswerRecord,
+        BatchRecord,
+        QueueRecord,
+        ReloadRecord,
+        RequestRecord,
+    )
     from qwire_server.load_reranker import LoadedReranker
 
 MAX_TOKENS = 128
@@ -40,6 +46,7 @@ class Recorder:
     def __init__(self) -> None:
         self.batches: list[BatchRecord] = []
         self.queues: list[QueueRecord] = []
+        self.answers: list[AnswerRecord] = []
         self.requests: list[RequestRecord] = []
         self.reloads: list[ReloadRecord] = []
 
@@ -48,6 +55,9 @@ class Recorder:
 
     def queue(self, look: Callable[[], QueueRecord]) -> None:
         self.queues.append(look())
+
+    def answer(self, record: AnswerRecord) -> None:
+        self.answers.append(record)
 
     def request(self, record: RequestRecord) -> None:
         self.requests.append(record)

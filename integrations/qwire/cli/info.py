@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the target's description and health."""
     with open_client(options, timeout=options.timeout) as client:
         if options.watch is not None:
-            watch(client, options.watch, as_json=options.json)
+            return watch(client, options.watch, as_json=options.json)
         found: dict[str, Any] = asdict(client.describe())
         found["healthy"] = client.healthy(timeout=options.timeout)
     if options.json:

@@ -1,102 +1,147 @@
-"""`qwire info --watch`: a server's load, again and again."""
+"""`qwire info --watch`: a server's load, again and again, until Ctrl-C.
+
+A terminal gets one screen that is drawn anew in place; a pipe gets a line for each look, or an
+object. A server that goes away is waited for, once it has answered.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from qwire.cli.screen import as_object, one_line, screen
+from qwire.errors import ConnectionFailedError, DeadlineExceededError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable
+    from typing import TextIO
 
     from qwire.client import Client
-    from qwire.stats import ClassLoad, Stats
+    from qwire.errors import QwireError
+    from qwire.stats import Stats
 
-_CLEAR = "\x1b[H\x1b[2J"
+_HOME, _TO_LINE_END, _TO_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
+_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+_LEAST_PATIENCE = 1.0  # seconds for an answer, however often it is asked
 
 
-def watch(client: Client, seconds: float, *, as_json: bool) -> None:
-    """Print the load every so many seconds, until Ctrl-C or until the server cannot be reached."""
+def watch(client: Client, seconds: float, *, as_json: bool) -> int:
+    """Show the load every so many seconds.
+
+    Returns:
+        0, when whoever reads standard output has gone.
+
+    Raises:
+        QwireError: the server never answered, or refuses to.
+    """
     before = client.stats()
-    while True:
-        time.sleep(seconds)
-        now = client.stats()
-        if as_json:
-            print(json.dumps(asdict(now), ensure_ascii=False), flush=True)
-        else:
-            screen = "\n".join(lines(before, now))
-            print(f"{_CLEAR if sys.stdout.isatty() else ''}{screen}\n", flush=True)
-        before = now
+    shown: _Shown = _Objects() if as_json else _Screen() if sys.stdout.isatty() else _Lines()
+    try:
+        shown.begin(client)
+        while True:
+            time.sleep(seconds)
+            try:
+                now = client.stats(timeout=max(seconds, _LEAST_PATIENCE))
+            except (ConnectionFailedError, DeadlineExceededError) as error:
+                shown.lost(error)
+                continue
+            shown.look(before, now)
+            before = now
+    except BrokenPipeError:
+        # Python flushes standard output once more as it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        shown.end()
 
 
-def lines(before: Stats, now: Stats) -> Iterator[str]:
-    """One screen: what waits now, and what happened between two looks."""
-    # After a restart the counters are smaller than they were: count from its start.
-    first = now.uptime_seconds < before.uptime_seconds
-    passed = now.uptime_seconds - (0 if first else before.uptime_seconds)
-    per_second = _Rate(max(passed, 1e-9), first=first)
-    tokens = per_second(before.tokens, now.tokens)
-    bulk = per_second(before.bulk_tokens, now.bulk_tokens)
-    batches = per_second(before.batches, now.batches)
-    busy = per_second(before.busy_seconds, now.busy_seconds)
-    starved = per_second(before.starved_seconds, now.starved_seconds)
-    held = now.interactive.held_seconds + now.bulk.held_seconds
-    yield (
-        f"up {now.uptime_seconds:.0f} s   device busy {busy:.0%}, starved {starved:.0%}   "
-        f"{tokens:,.0f} tokens/s   {per_second(before.texts, now.texts):,.0f} texts/s   "
-        f"bulk {_part(bulk, tokens):.0%}"
-    )
-    yield (
-        f"queue {held:.2f} of {now.queue_seconds:g} s   {now.clients_active} clients   "
-        f"batch fill {now.batch_fill:.0%}   {batches:,.1f} batches/s   "
-        f"measured/estimated {now.cost_accuracy:.2f}"
-    )
-    yield ""
-    yield f"{'class':<12} {'held s':>8} {'texts':>8} {'oldest s':>9}"
-    yield _class_line("interactive", now.interactive)
-    yield _class_line("bulk", now.bulk)
-    yield ""
-    yield f"{'calls':<24} {'per s':>8} {'in all':>10}"
-    yield from _counts(before.calls, now.calls, per_second)
-    if now.failures or now.texts_expired:
-        yield ""
-        yield f"{'failures':<24} {'per s':>8} {'in all':>10}"
-        yield from _counts(before.failures, now.failures, per_second)
-        expired = {"texts expired in queue": now.texts_expired}
-        yield from _counts({"texts expired in queue": before.texts_expired}, expired, per_second)
-    if now.clients:
-        yield ""
-        yield f"{'client':<32} {'class':<12} {'held s':>8} {'oldest s':>9} {'streams':>8}"
-    for one in now.clients:
-        yield (
-            f"{one.client[:32]:<32} {one.request_class:<12} {one.held_seconds:>8.3f} "
-            f"{one.oldest_seconds:>9.3f} {one.streams:>8}"
-        )
+class _Shown:
+    """What is shown, and how; this one shows nothing."""
+
+    def begin(self, client: Client) -> None:
+        """Before the first look."""
+
+    def look(self, before: Stats, now: Stats) -> None:
+        """Two looks: what is now, and what happened between them."""
+
+    def lost(self, error: QwireError) -> None:
+        """There was no answer."""
+
+    def end(self) -> None:
+        """After the last look, whatever ended it."""
 
 
-class _Rate:
-    """Change of a counter, a second."""
+class _Objects(_Shown):
+    """A JSON object for each look; none where there was no answer."""
 
-    def __init__(self, seconds: float, *, first: bool) -> None:
-        self._seconds = seconds
-        self._first = first
+    def look(self, _before: Stats, now: Stats) -> None:
+        print(as_object(now), flush=True)
 
-    def __call__(self, before: float, now: float) -> float:
-        return (now - (0 if self._first else before)) / self._seconds
-
-
-def _class_line(name: str, load: ClassLoad) -> str:
-    return (
-        f"{name:<12} {load.held_seconds:>8.3f} {load.texts_waiting:>8} {load.oldest_seconds:>9.3f}"
-    )
+    def lost(self, error: QwireError) -> None:
+        print(f"qwire info: {error}", file=sys.stderr)
 
 
-def _counts(before: Mapping[str, int], now: Mapping[str, int], per_second: _Rate) -> Iterator[str]:
-    for name, count in sorted(now.items()):
-        yield f"{name:<24} {per_second(before.get(name, 0), count):>8.1f} {count:>10,}"
+class _Lines(_Shown):
+    """A line for each look, for files and pipes."""
+
+    def look(self, before: Stats, now: Stats) -> None:
+        print(_clock(), one_line(before, now), flush=True)
+
+    def lost(self, error: QwireError) -> None:
+        print(_clock(), f"no answer: {error}", flush=True)
 
 
-def _part(of: float, whole: float) -> float:
-    return of / whole if whole else 0.0
+class _Screen(_Shown):
+    """One screen of a terminal, drawn over the last one without a flicker."""
+
+    def begin(self, client: Client) -> None:
+        self._client = client
+        self._name = _name(client)
+        self._lines: list[str] = []
+        sys.stdout.write(_HIDE_CURSOR + _HOME + _TO_SCREEN_END)
+        self._draw([self._title(), "", "..."])
+
+    def look(self, before: Stats, now: Stats) -> None:
+        if now.uptime_seconds < before.uptime_seconds:  # another process, perhaps another model
+            self._name = _name(self._client, self._name)
+        self._lines = list(screen(before, now))
+        self._draw([self._title(), "", *self._lines])
+
+    def lost(self, error: QwireError) -> None:
+        self._draw([self._title(), f"no answer: {error}", *self._lines])
+
+    def end(self) -> None:
+        sys.stdout.write(_SHOW_CURSOR)
+        sys.stdout.flush()
+
+    def _title(self) -> str:
+        return f"{self._name}   {_clock()}"
+
+    def _draw(self, lines: Iterable[str]) -> None:
+        _draw(sys.stdout, lines)
+
+
+def _draw(out: TextIO, lines: Iterable[str]) -> None:
+    """Fill the screen from its top; what does not fit is left out."""
+    size = os.get_terminal_size(out.fileno())
+    # A terminal that nobody has told its size says 0.
+    width, height = size.columns or 80, size.lines or 24
+    fitting = [line[:width] + _TO_LINE_END for line in list(lines)[: height - 1]]
+    out.write(_HOME + "\n".join(fitting) + "\n" + _TO_SCREEN_END)
+    out.flush()
+
+
+def _name(client: Client, otherwise: str = "") -> str:
+    """What is watched."""
+    try:
+        found = client.describe(refresh=True, timeout=_LEAST_PATIENCE)
+    except (ConnectionFailedError, DeadlineExceededError):
+        return otherwise
+    model = found.model or (found.reranker.model if found.reranker else "")
+    return f"{model} on {found.device}"
+
+
+def _clock() -> str:
+    return time.strftime("%H:%M:%S")

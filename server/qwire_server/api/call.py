@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from qwire_server.api.trail import Trail
 from qwire_server.engine.work import Encoding, RequestClass
 from qwire_server.text.prompts import InputType
 from qwire_server.text.tokenizer import Truncate
@@ -21,6 +22,7 @@ class Call:
         client: key, else certificate name, else address without the port.
         deadline: seconds on the monotonic clock; infinity if there is none.
         default_class: for requests that name none.
+        trail: what those who watch are told of it.
     """
 
     method: str
@@ -28,6 +30,7 @@ class Call:
     client: str
     deadline: float
     default_class: RequestClass
+    trail: Trail = field(default_factory=Trail, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qwire_server.api.gather import error_of
@@ -28,6 +29,7 @@ class Answer:
     tokens: int  # of all these texts; in flight until this is written
     cost: int = 0  # of all these texts, microseconds of device time
     timings: Timings = NO_TIME
+    ready: float = field(default_factory=time.monotonic)
 
     @property
     def texts(self) -> int:

@@ -99,6 +99,7 @@ class Embedder:
         finally:
             held.release()
         timings = watch.stop(seconds)
+        call.trail.computed(len(texts), encoded.cut, timings)
         return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown, timings)
 
     async def _embed(
@@ -136,6 +137,7 @@ class Embedder:
 
     def admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Held:
         """Check the texts and hold room for what they are likely to need."""
+        call.trail.planned(self.served.model, plan.request_class)
         self.served.check_texts(texts)
         cost = sum(self.costs(self.estimate(texts)))
         return self.room.take(asker(call, plan), cost, call.deadline)

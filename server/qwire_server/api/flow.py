@@ -83,6 +83,7 @@ class Flow:
 
     async def feed(self, ids: Sequence[int], texts: Sequence[str], plan: Plan) -> None:
         """The same by a plan that is already checked."""
+        self._call.trail.planned(self.served.model, plan.request_class)
         self.texts += len(texts)
         self._texts_in_flight += len(texts)
         self._books.accepted += len(texts)
@@ -121,6 +122,8 @@ class Flow:
 
     def written(self, answer: Answer) -> None:
         """An answer is out: its texts are in flight no more."""
+        cut, errors = [used[1] for used in answer.usage], tuple(e.code for _, e in answer.errors)
+        self._call.trail.wrote(answer.texts, cut, errors, answer.timings, answer.ready)
         self._texts_in_flight -= answer.texts
         self._books.answered += len(answer.ids)
         self._books.failed += len(answer.errors)

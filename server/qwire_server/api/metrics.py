@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from qwire._version import __version__
-from qwire_server.errors import RequestError
+from qwire_server.api.gauges import Gauges
+from qwire_server.api.instruments import SHARES, Instruments
+from qwire_server.engine.work import RequestClass
+from qwire_server.errors import BY_CODE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
+    from prometheus_client import Counter, Histogram
 
     from qwire_server.api.gate import Gate
-    from qwire_server.api.stats import Stats
     from qwire_server.engine.observer import (
+        AnswerRecord,
         BatchRecord,
         QueueRecord,
         ReloadRecord,
@@ -29,9 +26,7 @@ if TYPE_CHECKING:
     )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# From a question on an idle GPU to a request that waited for the whole queue.
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-_SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1)
+_STAGES = ("tokenize", "queue", "compute", "reply")
 
 
 class MetricsObserver:
@@ -40,13 +35,17 @@ class MetricsObserver:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        made = _Maker(self._registry)
+        made = Instruments(self._registry)
         self._requests = _Requests(made)
+        self._answers = _Answers(made)
         self._batches = _Batches(made)
-        self._state = _State(made)
+        self._gauges = Gauges(made)
         self._reloads = made.counter(
             "reloads", "Changes of certificate or keys, taken up or not.", "what", "result"
         )
+        for what in ("certificate", "keys"):
+            for result in ("taken", "failed"):
+                self._reloads.labels(what, result)
 
     def batch(self, record: BatchRecord) -> None:
         """Count one batch."""
@@ -54,6 +53,10 @@ class MetricsObserver:
 
     def queue(self, look: Callable[[], QueueRecord]) -> None:
         """Nothing to count: the queue is looked at when somebody asks."""
+
+    def answer(self, record: AnswerRecord) -> None:
+        """Count what was answered together."""
+        self._answers.count(record)
 
     def request(self, record: RequestRecord) -> None:
         """Count one call."""
@@ -63,117 +66,138 @@ class MetricsObserver:
         """Count one reload."""
         self._reloads.labels(record.what, "failed" if record.wrong else "taken").inc()
 
-    def exposed(self, gate: Gate) -> bytes:
-        """Everything in Prometheus' text format, with a look at the state now."""
-        self._state.look(gate)
+    def look(self, gate: Gate) -> None:
+        """Set what is so now; the event loop's."""
+        for model in self._gauges.look(gate):
+            self._batches.expect(model)
+            self._answers.expect(model)
+
+    def exposed(self) -> bytes:
+        """Everything in Prometheus' text format. Takes milliseconds, in any thread."""
         return generate_latest(self._registry)
 
 
-class _Maker:
-    """Makes metrics in one registry, all with our prefix."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(f"qwire_{name}", told, labels, registry=self._registry)
-
-    def gauge(self, name: str, told: str, *labels: str) -> Gauge:
-        return Gauge(f"qwire_{name}", told, labels, registry=self._registry)
-
-    def histogram(
-        self, name: str, told: str, *labels: str, buckets: Sequence[float] = _SECONDS
-    ) -> Histogram:
-        return Histogram(f"qwire_{name}", told, labels, buckets=buckets, registry=self._registry)
-
-
+# A series that begins with its first event hides that event from `rate()`, so those whose labels
+# are known begin at 0.
 class _Requests:
     """Calls, from the event loop."""
 
-    def __init__(self, made: _Maker) -> None:
+    def __init__(self, made: Instruments) -> None:
         call = ("method", "class")
         self._calls = made.counter("requests", "Calls that ended, by gRPC status.", *call, "code")
         self._failures = made.counter("request_failures", "Failed calls, by error code.", "reason")
         self._seconds = made.histogram("request_seconds", "From arrival to answer.", *call)
         self._texts = made.counter("request_texts", "Texts that calls had.", "method")
-        self._cut = made.counter("request_cut_tokens", "Tokens left out of long texts.", "method")
+        for code in BY_CODE:
+            self._failures.labels(code)
 
     def count(self, record: RequestRecord) -> None:
         method, of_class = record.method, record.request_class
         self._calls.labels(method, of_class, record.code).inc()
         self._seconds.labels(method, of_class).observe(record.seconds)
         self._texts.labels(method).inc(record.texts)
-        self._cut.labels(method).inc(record.cut)
         if record.reason:
             self._failures.labels(record.reason).inc()
 
 
-class _Batches:
-    """Forwards, from the worker thread."""
+class _Answers:
+    """Texts answered together, from the event loop."""
 
-    def __init__(self, made: _Maker) -> None:
-        self._texts = made.counter("batch_texts", "Texts computed.", "model")
-        self._tokens = made.counter("batch_tokens", "Tokens computed.", "model", "class")
-        self._seconds = made.histogram("batch_seconds", "Time of one forward.", "model")
+    def __init__(self, made: Instruments) -> None:
+        self._seconds = made.histogram(
+            "stage_seconds", "Of what is answered together: one stage of it.", "stage", "class"
+        )
+        self._cut_texts = made.counter("cut_texts", "Texts that were too long, and cut.", "model")
+        self._cut_tokens = made.counter("cut_tokens", "Tokens left out of them.", "model")
+        self._errors = made.counter(
+            "stream_text_errors", "Texts of streams that failed, by error code.", "reason"
+        )
+        self._stages = {
+            name: [self._seconds.labels(stage, name) for stage in _STAGES]
+            for name in (request_class.name.lower() for request_class in RequestClass)
+        }
+        for code in BY_CODE:
+            self._errors.labels(code)
+
+    def expect(self, model: str) -> None:
+        self._cut_texts.labels(model)
+        self._cut_tokens.labels(model)
+
+    def count(self, record: AnswerRecord) -> None:
+        for code in record.errors:
+            self._errors.labels(code).inc()
+        if record.texts == len(record.errors):
+            return  # nothing was computed
+        took = (
+            record.tokenize_seconds,
+            record.queue_seconds,
+            record.compute_seconds,
+            record.reply_seconds,
+        )
+        for stage, seconds in zip(self._stages[record.request_class], took, strict=True):
+            stage.observe(seconds)
+        if record.cut:
+            self._cut_texts.labels(record.model).inc(record.cut_texts)
+            self._cut_tokens.labels(record.model).inc(record.cut)
+
+
+class _Batches:
+    """Forwards, from the engine's thread."""
+
+    def __init__(self, made: Instruments) -> None:
+        self._seconds = made.histogram("batch_seconds", "Device time of one forward.", "model")
         self._fill = made.histogram(
-            "batch_fill", "Part of its limit, if work was left waiting.", "model", buckets=_SHARES
+            "batch_fill", "Part of its limit, if work was left waiting.", "model", buckets=SHARES
         )
         self._waited = made.histogram(
             "batch_waited_seconds", "Of the text of a batch that waited longest.", "model"
         )
+        self._starved = made.counter(
+            "device_starved_seconds", "The device had no work though a text waited.", "model"
+        )
+        self._flops = made.counter(
+            "batch_flops", "Operations of forwards, by the model's shape.", "model"
+        )
+        self._tokens = made.counter("batch_tokens", "Tokens of forwards.", "model", "class")
+        self._saved = made.counter(
+            "batch_saved_tokens", "Of these, known from other texts, not computed.", "model"
+        )
+        self._texts = made.counter("batch_texts", "Texts of forwards.", "model")
         self._splits = made.counter("batch_splits", "Batches halved for want of memory.", "model")
+        self._retried = made.counter(
+            "texts_retried", "Texts run again, as a batch failed.", "model"
+        )
         self._failed = made.counter("texts_failed", "Texts that the model failed on.", "model")
+        self._not_finite = made.counter(
+            "texts_not_finite", "Of these, with NaN or infinity in the vector.", "model"
+        )
         self._expired = made.counter("texts_expired", "Texts whose deadline passed.", "model")
+        self._by_model: tuple[Counter | Histogram, ...] = (
+            *(self._seconds, self._fill, self._waited, self._starved, self._flops, self._saved),
+            *(self._texts, self._splits, self._retried, self._failed),
+            *(self._not_finite, self._expired),
+        )
+
+    def expect(self, model: str) -> None:
+        for metric in self._by_model:
+            metric.labels(model)
+        for request_class in RequestClass:
+            self._tokens.labels(model, request_class.name.lower())
 
     def count(self, record: BatchRecord) -> None:
         model = record.model
-        self._texts.labels(model).inc(record.texts)
-        self._tokens.labels(model, "bulk").inc(record.bulk_tokens)
-        self._tokens.labels(model, "interactive").inc(record.tokens - record.bulk_tokens)
         self._seconds.labels(model).observe(record.compute_seconds)
         self._waited.labels(model).observe(record.waited_seconds)
+        self._starved.labels(model).inc(record.starved_seconds)
+        self._flops.labels(model).inc(record.flops)
+        self._tokens.labels(model, "bulk").inc(record.bulk_tokens)
+        self._tokens.labels(model, "interactive").inc(record.tokens - record.bulk_tokens)
+        self._saved.labels(model).inc(record.saved_tokens)
+        self._texts.labels(model).inc(record.texts)
         self._splits.labels(model).inc(record.splits)
+        self._retried.labels(model).inc(record.retried)
         self._failed.labels(model).inc(record.failed)
+        self._not_finite.labels(model).inc(record.not_finite)
         self._expired.labels(model).inc(record.expired)
         if record.fill is not None:
             self._fill.labels(model).observe(record.fill)
-
-
-class _State:
-    """Gauges, set when somebody asks."""
-
-    def __init__(self, made: _Maker) -> None:
-        self._ready = made.gauge("ready", "1 while new work is taken.")
-        self._open = made.gauge("open_calls", "Calls not yet answered.")
-        about = ("version", "model", "fingerprint", "device", "dtype")
-        self._info = made.gauge("model_info", "1 for each model in service.", *about)
-        self._bound = made.gauge("queue_bound_seconds", "Most device time that may be held.")
-        self._held = made.gauge("queue_held_seconds", "Device time accepted, unanswered.", "class")
-        self._texts = made.gauge("queue_texts", "Texts that wait.", "class")
-        self._oldest = made.gauge("queue_oldest_seconds", "Of the longest waiting text.", "class")
-        self._clients = made.gauge("clients_active", "Clients that hold work.")
-        self._accuracy = made.gauge("cost_accuracy", "Measured by estimated device time, lately.")
-
-    def look(self, gate: Gate) -> None:
-        self._ready.set(gate.is_serving)
-        self._open.set(gate.open_calls)
-        try:
-            embedder, reranker = gate.models()
-        except RequestError:
-            return  # what was known last stays
-        embedders = [e for e in (embedder, reranker and reranker.embedder) if e]
-        for each in embedders:
-            served = each.served
-            about = (served.model, served.fingerprint, served.device, served.dtype)
-            self._info.labels(__version__, *about).set(1)
-        self._queue(embedders[0].stats())
-
-    def _queue(self, stats: Stats) -> None:
-        self._bound.set(stats.bound / 1e6)
-        self._clients.set(stats.clients_active)
-        self._accuracy.set(stats.cost_accuracy)
-        for request_class, of_it in stats.classes.items():
-            name = request_class.name.lower()
-            self._held.labels(name).set(of_it.held / 1e6)
-            self._texts.labels(name).set(of_it.texts)
-            self._oldest.labels(name).set(of_it.oldest / 1e6)

@@ -60,7 +60,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The model in service and the limits of this server."""
+    """The model in service and the limits of this server.
+
+    Attributes:
+        peak_flops: operations a second of its device in its dtype at best, measured at start; 0 if
+            unknown.
+    """
 
     model: str
     revision: str
@@ -76,6 +81,7 @@ class Served:
     limits: Limits
     aliases: tuple[str, ...] = ()
     checked: Checked | None = None  # None where a test or a benchmark brings its own model
+    peak_flops: float = 0.0
 
     def plan(self, call: Call, options: Options) -> Plan:
         """Check a request's options.

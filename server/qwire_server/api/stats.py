@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from qwire_server.api.room import Room
     from qwire_server.engine.observer import (
+        AnswerRecord,
         BatchRecord,
         QueueRecord,
         ReloadRecord,
@@ -73,6 +74,9 @@ class Counters:
 
     def queue(self, look: Callable[[], QueueRecord]) -> None:
         """Nothing to count: `look` asks for itself."""
+
+    def answer(self, record: AnswerRecord) -> None:
+        """Nothing to count: its call is counted, and the batches of its texts."""
 
     def request(self, record: RequestRecord) -> None:
         """Count one call."""

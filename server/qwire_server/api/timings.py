@@ -20,6 +20,14 @@ class Timings:
     queue: float = 0.0
     compute: float = 0.0
 
+    def __add__(self, other: Timings) -> Timings:
+        """Stage by stage."""
+        return Timings(
+            self.tokenize + other.tokenize,
+            self.queue + other.queue,
+            self.compute + other.compute,
+        )
+
     def total(self) -> float:
         """Seconds from the tokeniser to the reply."""
         return self.tokenize + self.queue + self.compute

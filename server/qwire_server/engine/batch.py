@@ -21,18 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Done:
-    """Answers to a batch, and what it took.
-
-    Attributes:
-        failed: texts that the model could not embed.
-        splits: how often it was halved.
-        not_finite: texts whose row was not finite at first.
-    """
+    """Answers to a batch, and what it took; the counts are those of `observer.BatchRecord`."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     failed: int = 0
     splits: int = 0
     not_finite: int = 0
+    retried: int = 0
 
 
 def answered(items: list[Item], rows: NDArray[np.float32]) -> list[Outcome]:

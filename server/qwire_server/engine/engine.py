@@ -210,9 +210,9 @@ class Engine:
         took = round(ran.seconds * 1e6)
         flight.seconds, flight.ended = ran.seconds, ran.ended
         flight.starved = max(0, ran.ended - took - max(self._ended, flight.since))
-        flight.saved = sum(ran.saved)
+        flight.saved = ran.saved
         flight.model.cost.learn([item.tokens for item in flight.items], took, ran.saved)
-        flight.model.cost.learn_reuse(sum(prefixes_of(flight.items)), flight.saved)
+        flight.model.cost.learn_reuse(sum(prefixes_of(flight.items)), sum(ran.saved))
         return Done(answered(flight.items, ran.rows))
 
     def _fail(self, reason: str) -> None:

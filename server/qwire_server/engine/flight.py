@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qwire_server.engine.observer import BatchRecord
@@ -28,7 +28,7 @@ class Flight:
         done: its answers, once there are any.
         seconds: that the device worked on it.
         ended: when it was done.
-        saved: tokens that were not computed.
+        saved: tokens of each text that were not computed; empty if all were.
         starved: that the device had no work before, though a text of this batch waited.
     """
 
@@ -41,7 +41,7 @@ class Flight:
     done: Done | None = None
     seconds: float = 0.0
     ended: int = 0
-    saved: int = 0
+    saved: list[int] = field(default_factory=list)
     starved: int = 0
 
     @property
@@ -71,7 +71,7 @@ class Flight:
             model=self.items[0].entry.work.model,
             texts=len(self.items),
             tokens=self.tokens,
-            saved_tokens=self.saved,
+            saved_tokens=sum(self.saved),
             bulk_tokens=sum(item.tokens for item in bulk),
             estimated_seconds=self.cost / 1e6,
             compute_seconds=self.seconds,
@@ -82,4 +82,6 @@ class Flight:
             failed=done.failed,
             splits=done.splits,
             not_finite=done.not_finite,
+            retried=done.retried,
+            flops=self.model.arithmetic.flops([item.tokens for item in self.items], self.saved),
         )

@@ -1,4 +1,4 @@
-"""Records of batches, of the queue and of requests, on which logs, and later metrics, hang."""
+"""Records of batches, the queue, requests and their answers: logs and metrics hang on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class BatchRecord:
         fill: part of the limit that ended the batch, 0 to 1; None if nothing was left waiting.
         waited_seconds: of the text that waited longest.
         expired: texts whose deadline had passed: answered, not computed.
+        failed: texts that were answered with an error of the model.
         not_finite: texts that were run once more because their row held NaN or infinity.
+        retried: texts that were run again, since their batch failed or their row was not finite.
+        flops: floating-point operations that it took, by the model's shape; 0 if that is unknown.
     """
 
     model: str
@@ -42,7 +45,9 @@ class BatchRecord:
     expired: int
     failed: int
     splits: int
-    not_finite: int
+    not_finite: int = 0
+    retried: int = 0
+    flops: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,12 @@ class RequestRecord:
     """One call, from its arrival to its answer; a stream is one call.
 
     Attributes:
+        model: that was asked; empty if the call was refused before that was known.
         code: the gRPC status.
         reason: the error code; empty if the call succeeded or was cancelled.
+        failed: texts that were answered with an error of their own, as in a stream.
+        tokenize_seconds, queue_seconds, compute_seconds, reply_seconds: see `AnswerRecord`; of a
+            stream, the sums.
     """
 
     method: str
@@ -72,6 +81,38 @@ class RequestRecord:
     tokens: int
     cut: int
     seconds: float
+    model: str = ""
+    failed: int = 0
+    tokenize_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    reply_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRecord:
+    """Texts that were answered together: those of a request, or some of a stream.
+
+    Attributes:
+        cut_texts: those that were longer than the model takes.
+        cut: tokens left out of them.
+        errors: the error code of each text that failed.
+        tokenize_seconds: waiting for a tokeniser thread included.
+        queue_seconds: tokenised, and not on the device.
+        compute_seconds: of the batches that held them.
+        reply_seconds: from their rows to the end of the call, or to the message written.
+    """
+
+    model: str
+    request_class: str
+    texts: int
+    cut_texts: int
+    cut: int
+    errors: tuple[str, ...]
+    tokenize_seconds: float
+    queue_seconds: float
+    compute_seconds: float
+    reply_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +137,9 @@ class Observer(Protocol):
     def queue(self, look: Callable[[], QueueRecord]) -> None:
         """Called by its launching thread; `look` takes time for each text that waits."""
 
+    def answer(self, record: AnswerRecord) -> None:
+        """Called by the event loop."""
+
     def request(self, record: RequestRecord) -> None:
         """Called by the event loop."""
 
@@ -119,6 +163,11 @@ class Observers:
         for observer in self._observers:
             observer.queue(look)
 
+    def answer(self, record: AnswerRecord) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.answer(record)
+
     def request(self, record: RequestRecord) -> None:
         """Tell all of them."""
         for observer in self._observers:
@@ -131,7 +180,7 @@ class Observers:
 
 
 class LogObserver:
-    """Writes requests that failed at INFO, reloads aloud, everything else at DEBUG."""
+    """Writes requests that failed, wholly or in part, at INFO, reloads aloud, the rest at DEBUG."""
 
     def batch(self, record: BatchRecord) -> None:
         """Log one batch."""
@@ -143,9 +192,13 @@ class LogObserver:
         if _LOG.isEnabledFor(logging.DEBUG) and (record := look()).waiting:
             _LOG.debug("queue", extra={"record": asdict(record)})
 
+    def answer(self, record: AnswerRecord) -> None:
+        """Nothing: their request is logged."""
+
     def request(self, record: RequestRecord) -> None:
         """Log one request."""
-        level = logging.DEBUG if record.code == "OK" else logging.INFO
+        is_good = record.code == "OK" and not record.failed
+        level = logging.DEBUG if is_good else logging.INFO
         if _LOG.isEnabledFor(level):
             _LOG.log(level, "request", extra={"record": asdict(record)})
 

@@ -125,6 +125,7 @@ class Rerun:
     def _rows(
         self, launch: Callable[[Sequence[TokenIds]], Launched], part: list[Item]
     ) -> NDArray[np.float32]:
+        self._done.retried += len(part)
         try:
             return launch(ids_of(part)).wait().rows
         finally:

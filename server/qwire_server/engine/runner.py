@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from qwire_server.engine.arithmetic import UNKNOWN, Arithmetic
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,3 +46,4 @@ class Model:
 
     runner: Runner
     cost: CostModel
+    arithmetic: Arithmetic = UNKNOWN

@@ -63,6 +63,12 @@ class Settings(WorkSettings, TlsSettings, NetworkSettings, ModelSettings, BaseSe
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug logs each request and batch"
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="OTLP/gRPC collector that traces go to, such as http://localhost:4317; "
+        "OTEL_* variables hold",
+    )
     config: Path | None = Field(None, description="TOML file with any of these settings")
 
     @classmethod

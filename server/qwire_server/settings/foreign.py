@@ -103,7 +103,7 @@ LEAVE_OUT: dict[str, str] = {
     "quantization": _NOT_YET,
     "prometheus-port": _METRICS,
     "enable-metrics": _METRICS,
-    "otlp-endpoint": _NOT_YET,
+    "otlp-service-name": "set OTEL_SERVICE_NAME in the environment",
     "api-key": _NOT_YET,
     "uds-path": _NOT_YET,
     "hf-token": "set HF_TOKEN in the environment",

@@ -42,7 +42,13 @@ _METHOD = "this path does not take that method: /docs lists what there is"
 def application(guard: Guard, metrics: MetricsObserver, tokenizer_threads: int) -> ASGIApp:
     """Everything that answers on the HTTP port."""
     app = FastAPI(
-        title="Qwire", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None
+        title="Qwire",
+        version=__version__,
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        # Its own spans and logs may hold what clients sent; ours (`api/otel.py`) do not.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     for router in (
         openai.routes(guard),

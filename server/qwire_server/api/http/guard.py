@@ -19,8 +19,9 @@ from starlette.responses import Response
 from qwire_server.api.call import Call, request_id
 from qwire_server.api.http.body import read
 from qwire_server.api.http.errors import refusal
+from qwire_server.api.spans import NO_TRACING
+from qwire_server.api.trail import Trail
 from qwire_server.api.vocabulary import Vocabulary
-from qwire_server.engine.observer import RequestRecord
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import (
     DeadlineExceeded,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from qwire_server.api.http.errors import Shape
     from qwire_server.api.http.inputs import Decode
     from qwire_server.api.http.rules import Rules
+    from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
 
     B = TypeVar("B", bound=Body)
@@ -76,12 +78,16 @@ class Guard:
         gate: counts open calls.
         observer: told of each call when it ends.
         rules: of this front.
+        tracing: of calls.
     """
 
-    def __init__(self, gate: Gate, observer: Observer, rules: Rules) -> None:
+    def __init__(
+        self, gate: Gate, observer: Observer, rules: Rules, tracing: Tracing = NO_TRACING
+    ) -> None:
         self.gate = gate
         self.rules = rules
         self._observer = observer
+        self._tracing = tracing
 
     def decoder(self, asked: Asked) -> Decode | None:
         """From token ids to texts, without special tokens; None if ids are not taken."""
@@ -108,7 +114,8 @@ class Guard:
             work: gives the response.
         """
         began = time.monotonic()
-        asked = Asked(_call(method, request), None)
+        span = self._tracing.begin("http", method, request.headers)
+        asked = Asked(_call(method, request, Trail(self._observer.answer, span)), None)
         code, reason = "OK", ""
         self.gate.entered()
         try:
@@ -131,7 +138,15 @@ class Guard:
             response = refusal(Internal(told + asked.call.request_id), shape)
         finally:
             self.gate.left()
-            self._observer.request(_record(asked, code, reason, time.monotonic() - began))
+            record = asked.call.trail.end(
+                asked.call,
+                asked,
+                code=code,
+                reason=reason,
+                default_class=asked.count(asked.texts),
+                seconds=time.monotonic() - began,
+            )
+            self._observer.request(record)
         response.headers["x-request-id"] = asked.call.request_id
         return response
 
@@ -160,13 +175,14 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _call(method: str, request: Request) -> Call:
+def _call(method: str, request: Request, trail: Trail) -> Call:
     return Call(
         method=method,
         request_id=request_id(request.headers.get("x-request-id")),
         client=identity(request),
         deadline=float("inf"),
         default_class=RequestClass.INTERACTIVE,
+        trail=trail,
     )
 
 
@@ -189,18 +205,3 @@ def identity(request: Request) -> str:
     """The address without the port, which changes; as the gRPC front writes it."""
     host = request.client.host if request.client else "unknown"
     return f"ipv6:[{host}]" if ":" in host else f"ipv4:{host}"
-
-
-def _record(asked: Asked, code: str, reason: str, seconds: float) -> RequestRecord:
-    return RequestRecord(
-        method=asked.call.method,
-        request_id=asked.call.request_id,
-        client=asked.call.client,
-        request_class=asked.count(asked.texts).name.lower(),
-        code=code,
-        reason=reason,
-        texts=asked.texts,
-        tokens=asked.tokens,
-        cut=asked.cut,
-        seconds=seconds,
-    )

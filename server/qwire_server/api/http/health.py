@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -38,6 +39,8 @@ def routes(gate: Gate, metrics: MetricsObserver) -> APIRouter:
     @router.get("/metrics")
     async def metrics_route() -> Response:
         """For Prometheus, in its text format."""
-        return Response(metrics.exposed(gate), media_type=CONTENT_TYPE)
+        metrics.look(gate)
+        told = await asyncio.to_thread(metrics.exposed)
+        return Response(told, media_type=CONTENT_TYPE)
 
     return router

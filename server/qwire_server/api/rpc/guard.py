@@ -18,7 +18,8 @@ from google.protobuf import any_pb2
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.api.call import Call, request_id
-from qwire_server.engine.observer import RequestRecord
+from qwire_server.api.spans import NO_TRACING
+from qwire_server.api.trail import Trail
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import Internal, RequestError
 from qwire_server.security.names import certificate_names
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeAlias
 
     from qwire_server.api.gate import Gate
+    from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
 
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -53,21 +55,27 @@ class Guard:
         gate: counts open calls.
         observer: told of each call when it ends.
         identify: who calls; `identity` by default.
+        tracing: of calls.
     """
 
     def __init__(
-        self, gate: Gate, observer: Observer, identify: Callable[[Context], str] | None = None
+        self,
+        gate: Gate,
+        observer: Observer,
+        identify: Callable[[Context], str] | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._gate = gate
         self._identify = identify or identity
         self._observer = observer
+        self._tracing = tracing
 
     @asynccontextmanager
     async def call(
         self, method: str, context: Context, default_class: RequestClass
     ) -> AsyncIterator[tuple[Call, Tally]]:
         """Run a method's body; whatever it raises becomes a status."""
-        call = _call(method, context, default_class, self._identify(context))
+        call = self._begin(method, context, default_class)
         tally, began = Tally(), time.monotonic()
         context.set_trailing_metadata((("x-request-id", call.request_id),))
         code, reason = "OK", ""
@@ -88,42 +96,38 @@ class Guard:
             await _abort(context, Internal(told), call)
         finally:
             self._gate.left()
-            self._observer.request(_record(call, tally, code, reason, time.monotonic() - began))
+            record = call.trail.end(
+                call,
+                tally,
+                code=code,
+                reason=reason,
+                default_class=default_class,
+                seconds=time.monotonic() - began,
+            )
+            self._observer.request(record)
 
     async def refuse(self, method: str, context: Context, why: str) -> NoReturn:
         """End a call whose caller may not call, nothing of it read."""
-        call = _call(method, context, RequestClass.INTERACTIVE, self._identify(context))
-        code = grpc.StatusCode.PERMISSION_DENIED
-        self._observer.request(_record(call, Tally(), code.name, code.name, 0.0))
+        asked, code = RequestClass.INTERACTIVE, grpc.StatusCode.PERMISSION_DENIED
+        call = self._begin(method, context, asked)
+        record = call.trail.end(
+            call, Tally(), code=code.name, reason=code.name, default_class=asked, seconds=0.0
+        )
+        self._observer.request(record)
         await context.abort(code, ascii_line(why), (("x-request-id", call.request_id),))
 
-
-def _call(method: str, context: Context, default_class: RequestClass, client: str) -> Call:
-    metadata = dict(context.invocation_metadata() or ())
-    sent = metadata.get("x-request-id")
-    remaining = context.time_remaining()
-    return Call(
-        method=method,
-        request_id=request_id(sent if isinstance(sent, str) else None),
-        client=client,
-        deadline=float("inf") if remaining is None else time.monotonic() + remaining,
-        default_class=default_class,
-    )
-
-
-def _record(call: Call, used: Tally, code: str, reason: str, seconds: float) -> RequestRecord:
-    return RequestRecord(
-        method=call.method,
-        request_id=call.request_id,
-        client=call.client,
-        request_class=call.default_class.name.lower(),
-        code=code,
-        reason=reason,
-        texts=used.texts,
-        tokens=used.tokens,
-        cut=used.cut,
-        seconds=seconds,
-    )
+    def _begin(self, method: str, context: Context, default_class: RequestClass) -> Call:
+        headers = dict(context.invocation_metadata() or ())
+        sent = headers.get("x-request-id")
+        remaining = context.time_remaining()
+        return Call(
+            method=method,
+            request_id=request_id(sent if isinstance(sent, str) else None),
+            client=self._identify(context),
+            deadline=float("inf") if remaining is None else time.monotonic() + remaining,
+            default_class=default_class,
+            trail=Trail(self._observer.answer, self._tracing.begin("grpc", method, headers)),
+        )
 
 
 def identity(context: Context) -> str:

@@ -209,6 +209,7 @@ def stats_response(stats: Stats) -> pb.StatsResponse:
         batch_fill=counters.batch_fill,
         busy_seconds=counters.busy_seconds,
         starved_seconds=counters.starved_seconds,
+        saved_tokens=counters.saved_tokens,
         cost_accuracy=stats.cost_accuracy,
         books=_books(counters.books),
     )
