@@ -48,7 +48,7 @@ def test_a_row_knows_its_place():
         (b"[1]", "the line holds no JSON object"),
         (b'{"body": "a"}', "the object has no field 'text'"),
         (b'{"text": 1}', "field 'text' is not a string"),
-        (b'{"text": null}', "field 'text' is not a string"),
+        (b'{"text": null}', "field 'text' is null"),
         (b'{"text": " \\n"}', "the text is empty"),
         (b'{"text": "\xff"}', "byte 10 of the line is not UTF-8"),
         (b"[" * 100_000, "invalid JSON: too deeply nested"),

@@ -3,71 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from qwire.client import Client
 from qwire.corpus.extras import need
-from qwire.corpus.parts import make_parts
+from qwire.corpus.makers import StreamMaker
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from qwire.corpus.manifest import Done
-    from qwire.corpus.parts import Job, Tick
-    from qwire.corpus.plan import Part
-    from qwire.info import Description
-    from qwire.results import StreamItem
+    from qwire.corpus.makers import Engine, Maker
 
 ENGINES = ("server", "local", "ray")
-
-
-class Engine(Protocol):
-    """What a `Client` can do, too."""
-
-    def describe(self) -> Description:
-        """The model."""
-
-    def embed_stream(
-        self, texts: Iterable[tuple[Any, str]], **words: Any
-    ) -> Generator[StreamItem, None, None]:
-        """An item for each text."""
-
-
-class Maker(Protocol):
-    """Makes parts; `fingerprint` is that of its model, empty where it is not yet known."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the model."""
-
-    def make(self, job: Job, parts: Sequence[Part], tick: Tick) -> Iterator[Done]:
-        """Each part as it gets its name, in any order."""
-
-
-class StreamMaker:
-    """Makes parts with an engine, one after the other."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._model = engine.describe()
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the model."""
-        return self._model.fingerprint
-
-    def make(self, job: Job, parts: Sequence[Part], tick: Tick) -> Iterator[Done]:
-        """Each part as it gets its name, in their order."""
-        embed = partial(
-            self._engine.embed_stream,
-            expected_fingerprint=self.fingerprint,
-            request_class="bulk",
-            ordered=True,
-            **job.words,
-        )
-        return make_parts(job, parts, job.layout(self._model), embed, tick)
 
 
 @contextmanager
@@ -78,13 +26,13 @@ def open_engine(options: argparse.Namespace) -> Iterator[Engine]:
         InvalidRequestError: a package is missing, or the model cannot be loaded.
         QwireError: no server answers.
     """
-    if options.engine == "local":
-        local = need("qwire_server.corpus.local", "--engine local", "server")
-        with local.LocalEngine(local.read_settings(options.model)) as engine:
-            yield engine
-    else:
+    if options.engine == "server":
         with Client(options.target, model=options.model) as client:
             yield client
+        return
+    local = need("qwire_server.corpus.local", "--engine local", "server")
+    with local.LocalEngine(local.read_settings(options.model)) as engine:
+        yield engine
 
 
 @contextmanager
@@ -94,7 +42,6 @@ def open_maker(options: argparse.Namespace) -> Iterator[Maker]:
         with open_engine(options) as engine:
             yield StreamMaker(engine)
         return
-    need("ray.data", "--engine ray", "ray")
     cluster = need("qwire_server.corpus.cluster", "--engine ray", "ray")
-    with cluster.Cluster(options.model, options.actors) as maker:
+    with cluster.Cluster(cluster.read_settings(options.model), options.actors) as maker:
         yield maker

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qwire.cli.embed_run import say, stop_of
 from qwire.cli.engines import open_maker
 from qwire.cli.meter import Meter, counted, rates
+from qwire.corpus.extras import parquet
 from qwire.corpus.folder import Folder
 from qwire.corpus.manifest import Manifest, refuse_changes
 from qwire.corpus.parquet_in import id_type
@@ -34,6 +35,7 @@ def run_parts(options: argparse.Namespace, form: Form, words: dict[str, Any]) ->
     """
     if options.errors is not None:
         raise InvalidRequestError("--errors: Parquet has a column `error`, leave it out")
+    parquet()  # or say at once that it is missing
     folder = Folder(Path(options.output))
     before = folder.find(resume=options.resume, overwrite=options.overwrite)
     part_rows = options.part_rows or (before.settings["part_rows"] if before else PART_ROWS)
@@ -48,10 +50,8 @@ def run_parts(options: argparse.Namespace, form: Form, words: dict[str, Any]) ->
         refuse_changes(before.settings, settings)
         manifest = before
     ids = id_type(options.input, form)
-    job = Job(options.input, plan.seen, form, ids, folder.path, words)
+    job = Job(options.input, plan.seen, form, ids, folder.path, words, manifest.fingerprint)
     with open_maker(options) as maker:
-        manifest.check_model(maker.fingerprint or manifest.fingerprint)
-        manifest.fingerprint = maker.fingerprint or manifest.fingerprint
         run = _Run(folder, manifest, plan, quiet=options.quiet)
         stop = run.make(maker, job)
     return run.report(stop)
@@ -68,18 +68,16 @@ class _Run:
         lost = folder.forget_missing(manifest, plan)
         if lost and not quiet:
             say(f"{counted(lost, 'part')} no longer as written: made again")
-        self._rows = sum(done.rows for done in manifest.done)
+        self._rows = manifest.rows
         self._meter = Meter(plan.rows, start=self._rows, quiet=quiet)
 
     def make(self, maker: Maker, job: Job) -> Stop | None:
         """Make what is missing; None, or why it was not all made."""
         folder, manifest, plan = self._folder, self._manifest, self._plan
-        missing = [part for part in plan.parts if str(part.number) not in manifest.parts]
         try:
             folder.begin(manifest, plan)
-            for done in maker.make(job, missing, self._tick) if missing else ():
-                manifest.add(done)
-                manifest.save(folder.path)
+            for done in maker.make(job, manifest.missing(plan), self._tick):
+                manifest.add(done, folder.path)
             folder.complete(manifest, plan)
         except BaseException as error:  # noqa: BLE001  what is unknown is raised again
             return stop_of(error)
@@ -89,12 +87,16 @@ class _Run:
 
     def report(self, stop: Stop | None) -> int:
         """Say on stderr how the run went; its exit status."""
-        done = self._manifest.done
+        done = self._manifest.parts
         if stop is not None:
+            self._folder.clean()  # a cluster that was stopped could not
             say(f"{stop.why}; {self._saved()}")
         elif not self._quiet:
             meter = self._meter
-            say(f"{rates(meter.texts, meter.tokens, meter.seconds)}: {self._folder.output}")
+            made = rates(meter.texts, meter.tokens, meter.seconds)
+            if not meter.texts and self._plan.rows:
+                made = f"all {counted(self._plan.rows, 'row')} were there before"
+            say(f"{made}: {self._folder.output}")
         if (cut := sum(part.truncated for part in done)) and not self._quiet:
             say(f"{counted(cut, 'text')} longer than the model takes: cut to fit")
         if failed := sum(part.failed for part in done):
@@ -108,10 +110,9 @@ class _Run:
         self._meter.add(tokens, self._rows, texts)
 
     def _saved(self) -> str:
-        done = self._manifest.done
-        if not done:
+        if not self._manifest.parts:
             self._folder.abandon()
             return "nothing was written"
-        rows = counted(sum(part.rows for part in done), "row")
-        parts = f"{len(done):,} of {counted(len(self._plan.parts), 'part')}"
+        rows = counted(self._manifest.rows, "row")
+        parts = f"{len(self._manifest.parts):,} of {counted(len(self._plan.parts), 'part')}"
         return f"{rows} saved in {parts} in {self._folder.path} (--resume goes on)"

@@ -31,6 +31,7 @@ def need(module: str, what: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
+        missing = (error.name or module).partition(".")[0]
         raise InvalidRequestError(
-            f'{what} needs the package {error.name}: pip install "qwire[{extra}]"'
+            f'{what} needs the package {missing}: pip install "qwire[{extra}]"'
         ) from None

@@ -71,24 +71,24 @@ class Folder:
             OSError: the folder cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        for path in asides(self.path):
-            path.unlink(missing_ok=True)
-        kept = {plan.parts[done.number].name for done in manifest.done}
+        self.clean()
+        kept = {plan.parts[done.number].name for done in manifest.parts}
         for path in self.path.glob("part-*.parquet"):
             if path.name not in kept:
                 path.unlink()
+        manifest.complete = False
         manifest.save(self.path)
 
     def forget_missing(self, manifest: Manifest, plan: Plan) -> int:
         """Drop parts from the manifest that are not there as they were written; how many."""
-        lost = [
-            done.number
-            for done in manifest.done
-            if not _has_size(self.path / plan.parts[done.number].name, done.size)
+        kept = [
+            done
+            for done in manifest.parts
+            if _has_size(self.path / plan.parts[done.number].name, done.size)
         ]
-        for number in lost:
-            del manifest.parts[str(number)]
-        return len(lost)
+        lost = len(manifest.parts) - len(kept)
+        manifest.parts = kept
+        return lost
 
     def complete(self, manifest: Manifest, plan: Plan) -> None:
         """All parts are there: make the one file if there is to be one, and say so.
@@ -105,10 +105,13 @@ class Folder:
             manifest.complete = True
             manifest.save(self.path)
 
-    def abandon(self) -> None:
-        """Leave nothing of a run that made no part."""
+    def clean(self) -> None:
+        """Take away what was left of parts that did not become whole."""
         for path in asides(self.path):
             path.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Leave nothing of a run that made no part."""
         (self.path / NAME).unlink(missing_ok=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()

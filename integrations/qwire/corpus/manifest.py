@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from qwire.errors import InvalidRequestError
+from qwire.interrupt import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from qwire.corpus.plan import Part, Plan
 
 NAME = "_manifest.json"  # readers of Parquet folders pass over what begins with _ or .
 
@@ -44,49 +47,57 @@ class Manifest:
     Attributes:
         input: `sha256` and `rows` of the file.
         settings: all that decides what a row is, and which rows a part has.
-        fingerprint: of the model; empty until the first part is there, if nobody knew before.
-        parts: those that are done, by their number in words.
+        fingerprint: of the model; empty until the first part is there.
+        parts: those that are done.
         complete: all are.
     """
 
     input: dict[str, Any]
     settings: dict[str, Any]
     fingerprint: str = ""
-    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parts: list[Done] = field(default_factory=list)
     complete: bool = False
 
     @property
-    def done(self) -> list[Done]:
-        """The parts that are done."""
-        return [Done(**part) for part in self.parts.values()]
+    def rows(self) -> int:
+        """Of the parts that are done."""
+        return sum(done.rows for done in self.parts)
 
-    def add(self, done: Done) -> None:
-        """One more part is done.
+    def missing(self, plan: Plan) -> list[Part]:
+        """The parts that are not done."""
+        done = {done.number for done in self.parts}
+        return [part for part in plan.parts if part.number not in done]
 
-        Raises:
-            InvalidRequestError: another model made it.
-        """
-        self.check_model(done.fingerprint)
-        self.fingerprint = done.fingerprint
-        self.parts[str(done.number)] = asdict(done)
-
-    def check_model(self, fingerprint: str) -> None:
-        """See that parts of this model may come.
+    def add(self, done: Done, folder: Path) -> None:
+        """One more part is done: write it down, or leave all as it was.
 
         Raises:
-            InvalidRequestError: they would not fit those that are there.
+            InvalidRequestError: another model made it than the others.
+            OSError: it cannot be written down.
         """
         if self.fingerprint:
-            refuse_changes({"fingerprint": self.fingerprint}, {"fingerprint": fingerprint})
+            refuse_changes({"fingerprint": self.fingerprint}, {"fingerprint": done.fingerprint})
+        more = replace(self, fingerprint=done.fingerprint, parts=[*self.parts, done])
+        with uninterrupted():
+            more.save(folder)
+            self.fingerprint, self.parts = more.fingerprint, more.parts
 
     def save(self, folder: Path) -> None:
-        """Write it down, in one step for whoever reads it, and even if the power fails."""
+        """Write it down, in one step for whoever reads it, and even if the power fails.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         new = folder / f".{NAME}.new"
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(folder / NAME)
+        try:
+            with new.open("w", encoding="utf-8") as file:
+                json.dump(asdict(self), file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(folder / NAME)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
         sync_folder(folder)
 
 
@@ -98,11 +109,13 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        return Manifest(**json.loads(path.read_text("utf-8")))
+        manifest = Manifest(**json.loads(path.read_text("utf-8")))
+        manifest.parts = [Done(**part) for part in cast("Any", manifest.parts)]
     except (OSError, ValueError, TypeError) as error:
         raise InvalidRequestError(
             f"{path} cannot be read ({error}): begin anew with --overwrite"
         ) from None
+    return manifest
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -38,12 +38,15 @@ def open_parquet(path: str, form: Form) -> Any:
     return file
 
 
-def id_type(path: str, form: Form) -> Any:
-    """The Arrow type of the ids; None where there are none."""
-    if form.id_column is None:
+def id_type(name: str, form: Form) -> str | None:
+    """The Arrow type of the ids of an input of any form, in words; None where there are none."""
+    if form.id_column is None or form.format == "txt":
         return None
-    with open_parquet(path, form) as file:
-        return _plain(file.schema_arrow.field(form.id_column).type)
+    if form.format != "parquet":
+        return "string"
+    with open_parquet(name, form) as file:
+        found = str(_plain(file.schema_arrow.field(form.id_column).type))
+    return "string" if found in _TEXTS else found
 
 
 def read_parquet(file: Any, form: Form, index: int = 0) -> Iterator[tuple[Row, Any]]:

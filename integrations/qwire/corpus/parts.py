@@ -39,6 +39,7 @@ class Job:
         id_type: Arrow's, in words; None without ids.
         folder: of the parts.
         words: of `Client.embed_stream`, all that decides what a vector is.
+        fingerprint: of the model that must make them; empty where the first part decides.
     """
 
     input: str
@@ -47,6 +48,7 @@ class Job:
     id_type: str | None
     folder: Path
     words: dict[str, Any]
+    fingerprint: str
 
     def layout(self, model: Description) -> Layout:
         """Of parts that this model makes; what the words leave open is left out."""
@@ -61,7 +63,7 @@ def make_parts(
     parts: Sequence[Part],
     layout: Layout,
     embed: Embed,
-    tick: Tick = lambda _texts, _tokens: None,
+    tick: Tick,
 ) -> Iterator[Done]:
     """Each part as it gets its name. What breaks off in the middle of one leaves nothing of it.
 

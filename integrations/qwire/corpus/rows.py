@@ -65,6 +65,8 @@ def check_text(text: object, what: str) -> str:
     Raises:
         ValueError: it is none; the message is that of the row's error.
     """
+    if text is None:
+        raise ValueError(f"{what} is null")
     if not isinstance(text, str):
         raise ValueError(f"{what} is not a string")  # noqa: TRY004  it becomes a row's error
     if not text.strip():
