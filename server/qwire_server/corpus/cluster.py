@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from qwire_server.settings import Settings
 
 __all__ = ["Cluster", "read_settings"]
-_TRIES = 4  # of a part, and of an actor, where Ray's default is for ever
 _STORE_BYTES = 128 * 2**20  # of a cluster of our own: nothing but lists of parts goes through it
 
 
@@ -113,13 +112,4 @@ class Cluster:
         share: dict[str, Any] = {"num_cpus": max(1, int(resources.get("CPU", 1.0)) // actors)}
         if gpus:
             share = {"num_cpus": 1, "num_gpus": min(1.0, gpus / actors)}
-        return {
-            "compute": ray.data.ActorPoolStrategy(size=actors),
-            "ray_remote_args_fn": _bounded,
-            **share,
-        }
-
-
-def _bounded() -> dict[str, int]:
-    """What takes its actor down again and again ends the run; Ray's default is to go on for ever."""
-    return {"max_restarts": _TRIES - 1, "max_task_retries": _TRIES - 1}
+        return {"compute": ray.data.ActorPoolStrategy(size=actors), **share}
