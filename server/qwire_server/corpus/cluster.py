@@ -101,7 +101,9 @@ class Cluster:
                 tick(done.rows, done.tokens)
                 yield done
         except ray.exceptions.RayError as error:
-            raise ServerError(f"the cluster failed: {str(error).strip().splitlines()[-1]}") from error
+            raise ServerError(
+                f"the cluster failed: {str(error).strip().splitlines()[-1]}"
+            ) from error
 
     def _pool(self, parts: int) -> dict[str, Any]:
         """How many actors, and what each of them takes up."""

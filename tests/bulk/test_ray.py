@@ -71,6 +71,10 @@ def run(*args, model):
     return ran.returncode, "\n".join(said)
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def parts(out):
     return sorted(path.name for path in out.glob("part-*.parquet"))
 
@@ -98,10 +102,12 @@ def actors_of(ran):
     parents, actors = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
             if (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
                 actors.append(int(folder.name))
-        except OSError:  # it has just ended
+        except OSError:  # noqa: PERF203  it has just ended
             continue
     return [actor for actor in actors if ran.pid in _ancestors(actor, parents)]
 
@@ -123,7 +129,7 @@ def test_a_file_becomes_parts_and_one_file(folder, model):
     table = pq.read_table("out.parquet")
     check(table, TEXTS, model)
     assert table.schema.metadata[b"qwire.input_type"] == b"document"
-    assert sorted(os.listdir()) == ["in.jsonl", "out.parquet"]
+    assert names(folder) == ["in.jsonl", "out.parquet"]
 
 
 @pytest.mark.slow
@@ -151,7 +157,7 @@ def kill_and_resume(folder, model, seed):
     status, err = run(*args, model=model)
     assert (status, err) == (0, "")
     check(pq.read_table(out), TEXTS, model)
-    assert sorted(os.listdir(out)) == ["_manifest.json", *parts(out)]
+    assert names(out) == ["_manifest.json", *parts(out)]
 
 
 def test_a_run_goes_on_with_its_own_model_only(folder, model, tmp_path_factory):
@@ -169,9 +175,9 @@ def test_a_run_goes_on_with_its_own_model_only(folder, model, tmp_path_factory):
     assert "--resume goes on" in err
     assert "Traceback" not in err
     before = _recorded(out)
+    ids, engine = ("--id-column", "key"), ("--engine", "local", "--model", str(model))
     local = subprocess.run(
-        [sys.executable, "-m", "qwire", "embed", "in.jsonl", *args, "--id-column", "key"]
-        + ["--engine", "local", "--model", str(model)],
+        [sys.executable, "-m", "qwire", "embed", "in.jsonl", *args, *ids, *engine],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "QWIRE_DTYPE": "float32"},
         capture_output=True,
         text=True,
@@ -192,7 +198,7 @@ def test_a_model_that_cannot_be_loaded_is_told(folder):
     assert status == 2
     assert "nowhere" in err
     assert err.count("\n") == 0
-    assert os.listdir() == ["in.jsonl"]
+    assert names(folder) == ["in.jsonl"]
 
 
 @pytest.mark.slow
@@ -230,7 +236,7 @@ sys.exit(main(["embed", "in.jsonl", "-o", "out", "--engine", "ray", "--part-rows
     assert ran.returncode == 1, ran.stderr
     assert "3 actors died of rows 60 to 70" in ran.stderr
     assert "60 rows saved in 3 of 4 parts in out (--resume goes on)" in ran.stderr
-    assert sorted(os.listdir("out")) == ["_manifest.json", *parts(folder / "out")]
+    assert names(folder / "out") == ["_manifest.json", *parts(folder / "out")]
 
 
 @pytest.mark.slow
@@ -248,4 +254,4 @@ def test_an_actor_that_dies_is_replaced(folder, model):
         assert ran.wait(200) == 0, ran.stderr.read()
     assert len(killed) == 2
     check(pq.read_table(out), TEXTS, model)
-    assert sorted(os.listdir(out)) == ["_manifest.json", *parts(out)]
+    assert names(out) == ["_manifest.json", *parts(out)]

@@ -132,7 +132,7 @@ def test_a_model_that_cannot_be_loaded_is_told(capsys, tmp_path, monkeypatch):
     err = capsys.readouterr().err
     assert "nowhere" in err
     assert err.count("\n") == 1
-    assert os.listdir() == ["in.txt"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "in.txt"]
     monkeypatch.setenv("QWIRE_DTYPE", "int3")
     assert main(args) == 2
     assert "--dtype" in capsys.readouterr().err
