@@ -460,11 +460,11 @@ class Client:
         closed = " closed" if self._state.closed else ""
         return f"<Client {self._state.config.address.target} in_flight={in_flight(mine)}{closed}>"
 
-    def _link(self, silent: Link | None = None) -> Link:
-        """This process's channel; a new one if the old one is `silent`."""
+    def _link(self, stale: Link | None = None) -> Link:
+        """This process's channel; a new one if the old one is `stale`."""
         self._state.check_open()
         pid = os.getpid()
-        if silent is not None and self._links.get(pid) is silent:
+        if stale is not None and self._links.get(pid) is stale:
             # Not closed: other calls may be on it, and it goes with the last of them.
             self._links.pop(pid, None)
         link = self._links.get(pid)
@@ -490,6 +490,8 @@ class Client:
         job.texts.split(state.description)
 
         def on_reply(run: range, reply: Any) -> None:
+            if not isinstance(job, CountJob):
+                state.check_same_model(job.options, reply)
             job.collect(run, reply)
             if bar is not None:
                 bar.add(len(run))
