@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -12,10 +18,20 @@ import trustme
 
 import qwire
 from qwire.v1 import embedding_pb2 as pb
-from support.fake_process import Process
 from support.fake_server import FakeServer, unit_vectors, wait_until
+from support.fleet import Fleet
 from support.name_server import NameServer
 
+OWN_NETWORK = ["unshare", "-Urn"]
+OWN_NETWORKS = (
+    shutil.which("unshare")
+    and shutil.which("ip")
+    and not subprocess.run(
+        [*OWN_NETWORK, *"ip link add a type veth peer name b".split()],
+        stderr=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+)
 TEXTS = [f"text {number}" for number in range(30)]
 
 
@@ -27,16 +43,10 @@ def servers():
 
 
 @pytest.fixture
-def processes():
+def fleet():
     """Three, in processes of their own."""
-    three = [Process() for _ in range(3)]
-    with contextlib.ExitStack() as stack:
-        starters = [threading.Thread(target=stack.enter_context, args=(one,)) for one in three]
-        for starter in starters:
-            starter.start()
-        for starter in starters:
-            starter.join()
-        yield three
+    with Fleet(3) as running:
+        yield running
 
 
 def listed(servers):
@@ -156,33 +166,50 @@ def test_addresses_of_both_kinds_are_one_list(servers, connect):
 # -- servers that go
 
 
-@pytest.mark.parametrize("blow", ["kill", "drain"])
-def test_no_caller_notices_a_server_that_goes(processes, connect, blow):
-    client, done = connect(listed(processes), max_concurrency=8), []
-    one_a_call(client, TEXTS)
-
-    def progress(count, _total):
-        done.append(count)
-        if len(done) == 100:
-            getattr(processes[1], blow)()
-
-    one_a_call(client, [f"text {n}" for n in range(400)], progress=progress)
-    assert len(done) == 400
-    one_a_call(client, TEXTS)
-
-
-@pytest.mark.parametrize("blow", ["kill", "drain"])
-def test_no_stream_notices_a_server_that_goes(processes, connect, blow):
-    """Nor a second one."""
-    client, texts, items = connect(listed(processes)), [f"text {n}" for n in range(400)], []
+def test_nobody_notices_two_servers_of_three_that_go(fleet, connect):
+    """One is killed, one drains; both while a stream and unary calls are under way."""
+    client, items = connect(fleet.target, max_concurrency=8), []
+    texts = [f"text {number}" for number in range(400)]
+    blows = {100: fleet.servers[0].kill, 250: fleet.servers[1].drain}
     for item in client.embed_stream(texts, chunk_size=8, window=64):
         items.append(item)
-        if len(items) in {100, 250}:
-            getattr(processes[len(items) // 200], blow)()
+        if blow := blows.get(len(items)):
+            hit = after(50, blow)
+            one_a_call(client, texts[:150], progress=hit)
     assert [item.id for item in items] == list(range(400))
     assert not any(item.error for item in items)
     vectors = np.stack([item.embedding for item in items])
     np.testing.assert_allclose(vectors, unit_vectors(texts, 16), rtol=1e-6)
+
+
+def after(count, blow):
+    """A progress callback that strikes once so many calls were answered."""
+    told = itertools.count(1)
+    return lambda _done, _total: blow() if next(told) == count else None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_server_that_is_frozen_holds_calls_up_and_loses_none(fleet, connect):
+    """Its connection stays open and silent, as that of a machine without power."""
+    client = connect(fleet.target)
+    one_a_call(client, TEXTS)
+    fleet.servers[0].freeze()
+    items = client.embed_stream(f"text {number}" for number in range(400))
+    assert sum(item.error is None for item in items) == 400
+    one_a_call(client, [f"text {n}" for n in range(100)])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.skipif(not OWN_NETWORKS, reason="this machine lets nobody make network namespaces")
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_machines_that_vanish_from_the_network_hold_calls_up_and_lose_none(kind):
+    command = [*OWN_NETWORK, sys.executable, "-m", "support.vanishing", kind]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    env = {**os.environ, "PYTHONPATH": paths}
+    ran = subprocess.run(command, stdout=subprocess.PIPE, env=env, timeout=180, check=True)
+    assert json.loads(ran.stdout) == {"unary": 300, "streamed": 300}
 
 
 def test_a_stream_told_to_reconnect_finds_new_servers(connect):

@@ -57,7 +57,9 @@ def test_an_http_address_is_refused_and_the_grpc_one_named(target, form):
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("target", [":50051", "host:port", "host:0", "a/b", "ftp://x", "u@h:1", "a,,b", 7])
+@pytest.mark.parametrize(
+    "target", [":50051", "host:port", "host:0", "a/b", "ftp://x", "u@h:1", "a,,b", 7]
+)
 def test_what_is_no_address_is_refused(target):
     with pytest.raises(qwire.InvalidRequestError, match="cannot read the target"):
         parse_target(target)
