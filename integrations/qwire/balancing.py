@@ -44,12 +44,8 @@ def grpc_target(address: Address) -> str:
     """
     if not address.several or address.target.lower().startswith(("dns:", "ipv4:", "ipv6:")):
         return address.target
-    found, errors = {}, []
-    for host in address.target.split(","):
-        try:
-            found.update(dict.fromkeys(_look_up(host)))
-        except OSError as error:
-            errors.append(f"{host}: {error.strerror or error}")
+    errors: list[str] = []
+    found = [place for host in address.target.split(",") for place in _look_up(host, errors)]
     if not found:
         raise ConnectionFailedError(
             f"no host of {address.target} can be found ({'; '.join(errors)}): check "
@@ -57,13 +53,20 @@ def grpc_target(address: Address) -> str:
             code="UNAVAILABLE",
             target=address.target,
         )
-    return f"ipv6:{','.join(found)}"
+    return f"ipv6:{','.join(dict.fromkeys(found))}"
 
 
-def _look_up(host: str) -> list[str]:
-    """The `[address]:port` of a `host:port`, in IPv6's form, which holds IPv4 too."""
+def _look_up(host: str, errors: list[str]) -> list[str]:
+    """The `[address]:port` of a `host:port`, in IPv6's form, which holds IPv4 too.
+
+    None of a host that cannot be found, which is added to `errors`: the others may do.
+    """
     name, _, port = host.rpartition(":")
-    found = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        errors.append(f"{host}: {error.strerror or error}")
+        return []
     v4 = [f"[::ffff:{place[0]}]:{port}" for family, *_, place in found if family == socket.AF_INET]
     # Like `localhost`, a name of both kinds is one server.
     return v4 or [f"[{place[0]}]:{port}" for *_, place in found]

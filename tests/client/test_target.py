@@ -27,7 +27,7 @@ from qwire.target import Address, parse_target
         ("dns:///localhost:7",
          Address("dns:///localhost:7", tls=False, loopback=True, several=True)),
         ("gpu1, gpu2:7", Address("gpu1:50051,gpu2:7", tls=False, loopback=False, several=True)),
-        ("localhost,::1", Address("localhost:50051,[::1]:50051", False, True, True)),  # noqa: FBT003
+        ("localhost,::1", Address("localhost:50051,[::1]:50051", False, True, True)),
         ("grpcs://a:1,b", Address("a:1,b:50051", tls=True, loopback=False, several=True)),
         ("unix:/run/qwire.sock", Address("unix:/run/qwire.sock", tls=False, loopback=True)),
         ("ipv4:127.0.0.1:1,127.0.0.2:2",

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import qwire
 from support import fake_process
@@ -27,19 +27,16 @@ class Machine:
     def __init__(self, number: int) -> None:
         self.target = f"10.77.{number}.2:{PORT}"
         self._holder = subprocess.Popen(["unshare", "-n", "sleep", "600"])
-        own = os.readlink("/proc/self/ns/net")
-        while os.readlink(f"/proc/{self._holder.pid}/ns/net") == own:
+        own = Path("/proc/self/ns/net").readlink()
+        while Path(f"/proc/{self._holder.pid}/ns/net").readlink() == own:
             time.sleep(0.01)
         ip(f"link add here{number} type veth peer name there netns {self._holder.pid}")
         ip(f"addr add 10.77.{number}.1/24 dev here{number}")
         ip(f"link set here{number} up")
         for words in (f"addr add 10.77.{number}.2/24 dev there", "link set there up"):
             self._run("ip", *words.split())
-        self._server = subprocess.Popen(
-            [*self._inside(), sys.executable, fake_process.__file__]
-            + [str(PORT), "fake-1", f"10.77.{number}.2"],
-            stdout=subprocess.PIPE,
-        )
+        fake = [sys.executable, fake_process.__file__, str(PORT), "fake-1", f"10.77.{number}.2"]
+        self._server = subprocess.Popen([*self._inside(), *fake], stdout=subprocess.PIPE)
         assert self._server.stdout.readline().startswith(b"ready")
 
     def vanish(self) -> None:
