@@ -113,7 +113,7 @@ async def _rate(work: Any, count: int) -> float:
 def table(result: dict[str, Any]) -> str:
     """In Markdown."""
     lines = [
-        "| servers | calls of one text/s | p50 ms | p99 ms | list, texts/s | one stream | a stream each |",
+        "| servers | calls/s | p50 ms | p99 ms | list, texts/s | one stream | a stream each |",
         "| --: | --: | --: | --: | --: | --: | --: |",
     ]
     for count, way in result["servers"].items():

@@ -1,6 +1,7 @@
-"""`benchmarks.free_server` with a model that takes its time: `python -m benchmarks.sleep_server SECONDS`.
+"""`benchmarks.free_server` with a slow model: `python -m benchmarks.sleep_server SECONDS`.
 
-A sleep costs no processor, so several servers share a machine as if each had a device of its own.
+SECONDS are those that a text takes. A sleep costs no processor, so several servers share a machine
+as if each had a device of its own.
 """
 
 from __future__ import annotations

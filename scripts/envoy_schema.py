@@ -5,7 +5,7 @@ Every name must be a field of its message, every value of its field's kind. Need
 """
 
 import dataclasses
-import datetime
+import datetime as dt
 import importlib
 import sys
 import typing
@@ -56,7 +56,7 @@ def field(hint: Any, value: Any, where: str) -> Iterator[str]:
 
 def one(kind: Any, value: Any, where: str) -> Iterator[str]:
     """What is wrong with one value."""
-    if kind is datetime.timedelta:
+    if kind is dt.timedelta:
         good = (
             isinstance(value, str) and value.endswith("s") and value[:-1].replace(".", "").isdigit()
         )

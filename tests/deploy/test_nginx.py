@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -91,19 +90,20 @@ async def nginx(
     command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(conf)]
     log = folder / "log"
     with log.open("wb") as out:
-        subprocess.run([*command, "-t"], stderr=out, check=True)
-        process = subprocess.Popen([*command, "-g", "daemon off;"], stderr=out)
+        test = await asyncio.create_subprocess_exec(*command, "-t", stderr=out)
+        assert await test.wait() == 0, log.read_text()
+        process = await asyncio.create_subprocess_exec(*command, "-g", "daemon off;", stderr=out)
     try:
         await listening(port, process)
         yield Front(port, authority.cert_pem.bytes(), log)
     finally:
         process.terminate()
-        await asyncio.to_thread(process.wait)
+        await process.wait()
 
 
-async def listening(port: int, process: subprocess.Popen[bytes]) -> None:
+async def listening(port: int, process: asyncio.subprocess.Process) -> None:
     while True:
-        assert process.poll() is None
+        assert process.returncode is None
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
