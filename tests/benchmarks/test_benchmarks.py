@@ -73,6 +73,21 @@ def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(90)
+def test_several_servers_are_compared(tmp_path: Path):
+    """Every way is answered by one server and by two."""
+    arguments = ("--seconds", "0.01", "--time", "0.5", "--servers", "1", "2")
+    printed = run("benchmarks.scale", *arguments, "--out", str(tmp_path), timeout=80)
+    (path,) = tmp_path.glob("*-scale.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["servers"]) == {"1", "2"}
+    assert all(
+        rate > 0 for way in result["servers"].values() for rate in (way["single"], way["list"])
+    )
+    assert "| 2 | " in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
 def test_streams_of_both_contracts_are_compared(tmp_path: Path):
     """Every text of every way is answered, and the three ways to make a reply agree."""
     arguments = ("--rounds", "1", "--texts", "2", "--out", str(tmp_path))
