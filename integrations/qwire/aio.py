@@ -368,12 +368,12 @@ class AsyncClient:
         target = self._state.config.address.target
         return f"<AsyncClient {target} in_flight={in_flight(mine)}{closed}>"
 
-    def _link(self, silent: Link | None = None) -> Link:
-        """This loop's channel; a new one if the old one is `silent`."""
+    def _link(self, stale: Link | None = None) -> Link:
+        """This loop's channel; a new one if the old one is `stale`."""
         self._state.check_open()
         key = (os.getpid(), asyncio.get_running_loop())
         link = self._links.get(key)
-        if link is None or link is silent:
+        if link is None or link is stale:
             self._drop_closed_loops()
             link = self._links[key] = Link(open_channel(self._state.config, grpc.aio))
         return link
@@ -399,6 +399,8 @@ class AsyncClient:
         job.texts.split(state.description)
 
         def on_reply(run: range, reply: Any) -> None:
+            if not isinstance(job, CountJob):
+                state.check_same_model(job.options, reply)
             job.collect(run, reply)
             if bar is not None:
                 bar.add(len(run))

@@ -43,7 +43,7 @@ def drive(
 
     Args:
         state: of the client.
-        open_link: gives the channel; told a silent one, another.
+        open_link: gives the channel; told a stale one, another.
         flow: decides.
         items: the caller's.
 
@@ -98,7 +98,7 @@ class _Wire:
         self.error: grpc.RpcError | None = None  # how the last call ended
         self._state = state
         self._open_link = open_link
-        self._silent: Link | None = None
+        self._stale: Link | None = None
         self._flow = flow
         self._call: _Call | None = None
 
@@ -135,6 +135,7 @@ class _Wire:
     def _receive(self, reply: pb.EmbedStreamResponse) -> None:
         self._state.reached = True
         try:
+            self._state.check_same_model(self._flow.options, reply)
             self._flow.receive(reply, self.clock.now())
         except QwireError as error:
             sign(error, self._state, self.request_id)
@@ -142,6 +143,8 @@ class _Wire:
 
     def _end(self, error: Any) -> None:
         call = self._call
+        if self._flow.is_to_move and call is not None:
+            self._stale = call.link
         self.hang_up()
         self.error = error
         if call is not None and call.greeted:
@@ -149,14 +152,14 @@ class _Wire:
         failure = None if error is None else read_failure(error)
         if not self._flow.answered_all:
             self._state.check_open()
-        if failure is not None and failure.code is not None:
+        if failure is not None and failure.is_word:
             self._state.reached = True
         self._flow.end(failure, self.clock.now(), reached=self._state.reached)
 
     def hang_up_silent(self) -> None:
         """Cancel the call, because the server owes a word for too long."""
         if self._call is not None:
-            self._silent = self._call.link
+            self._stale = self._call.link
         self.hang_up()
         self.error = None
         self._flow.fall_silent(self.clock.now())
@@ -169,7 +172,7 @@ class _Wire:
 
     def _open(self) -> _Call:
         metadata = call_metadata(self._state.config, self.request_id)
-        link, self._silent = self._open_link(self._silent), None
+        link, self._stale = self._open_link(self._stale), None
         return _Call(link, metadata)
 
 

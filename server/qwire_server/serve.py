@@ -142,8 +142,8 @@ class Server:
                 self._gate,
                 self._observer,
                 self._metrics,
-                self._tracing,
-                self._tls,
+                tracing=self._tracing,
+                tls=self._tls,
             )
             self.http_port = self._http.port if self._http else 0
             _LOG.info("listening on %s, not yet ready", self._places())

@@ -25,8 +25,9 @@ async def open_http(
     gate: Gate,
     observer: Observer,
     metrics: MetricsObserver,
+    *,
     tracing: Tracing,
-    tls: Tls | None = None,
+    tls: Tls | None,
 ) -> HttpPort | None:
     """Bind, and answer from now on; API routes are refused until the gate opens.
 
