@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import socket
 import ssl
 import threading
@@ -21,7 +22,7 @@ from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire_server.security.certificate import CertificateFiles
 from qwire_server.security.tls import Tls
 from support.certificates import Authority, Pair, speaks, write
-from support.serving import Running, fake_serving, rows_of
+from support.serving import Running, fake_serving, rows_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -126,6 +127,24 @@ async def test_a_handshake_alone_takes_up_what_is_new(
     while not await answers(tls, other):
         await asyncio.sleep(0.1)
     assert [record.wrong for record in tls.observer.reloads] == [""]
+
+
+async def test_a_server_whose_certificate_should_have_been_renewed_says_so(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+):
+    """Though nobody connects; and it knows when that certificate ends."""
+    end = dt.datetime.now(dt.timezone.utc).replace(microsecond=0) + dt.timedelta(hours=1)
+    late = authority.issue(not_before=end - dt.timedelta(days=30), not_after=end)
+    async with fake_serving(authority.server(late).settings) as running:
+        await until(lambda: any("renew it" in message for message in caplog.messages))
+        assert running.server.certificate_expires == end.timestamp()
+        assert running.observer.reloads == []
+    assert f"expires on {end:%Y-%m-%d %H:%M} UTC" in caplog.text
+
+
+async def test_a_server_without_tls_has_no_certificate_that_ends():
+    async with fake_serving() as running:
+        assert running.server.certificate_expires is None
 
 
 @pytest.mark.parametrize("wrong", ["half of one", "No such file", "is not the key", "expired"])

@@ -51,6 +51,11 @@ OURS: dict[str, str] = {
     "cors-allow-origin": "--http-cors-origins",
     "allowed-origins": "--http-cors-origins",
     "permissive-cors": "--http-cors-origins",
+    "ssl-certfile": "--tls-cert",
+    "ssl-cert-file": "--tls-cert",
+    "ssl-keyfile": "--tls-key",
+    "ssl-key-file": "--tls-key",
+    "ssl-ca-certs": "--tls-client-ca",
 }
 """Their flag, ours."""
 
