@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from qwire_server.text.pool import Pool
 
 _LOG = logging.getLogger("qwire.server")
+_UNWIND_SECONDS = 1.0
 _FAILED_SECONDS = 5.0  # to read the last answers of a server that can work no more
 
 
@@ -194,6 +196,8 @@ class Server:
         if cut := self._gate.open_calls:
             _LOG.warning("%d calls were cut after %g s", cut, seconds)
         await closing
+        with suppress(asyncio.TimeoutError):  # calls that were cut give back what they hold
+            await asyncio.wait_for(self._gate.idle(), _UNWIND_SECONDS)
         await self._close_http(ends - time.monotonic())
         if self._looking:
             self._looking.cancel()

@@ -256,7 +256,7 @@ async def test_a_chunk_that_is_dropped_before_it_was_begun_gives_its_place_back(
     call = Call("EmbedStream", "r", "c", float("inf"), RequestClass.BULK)
     flow = Flow(embedder, call)
     await flow.put([1], ["a"], Options())
-    await flow.close()
+    await flow.close(asyncio.ensure_future(asyncio.sleep(0)))
     assert "<Admission 0.000 of" in repr(embedder)
 
 

@@ -130,13 +130,17 @@ class Flow:
         self._shrink(answer.tokens)
         self._end_if_done()
 
-    async def close(self) -> None:
-        """Drop what nobody waits for any more."""
-        for task in self._chunks:
+    async def close(self, reader: asyncio.Task[None]) -> None:
+        """Drop what nobody waits for any more, and cancel the task that puts texts in.
+
+        All of it before the first wait: a stopping server cancels who closes a second time.
+        """
+        tasks = [reader, *self._chunks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._chunks, return_exceptions=True)
         self._books.abandoned += self._texts_in_flight
         self._texts_in_flight = 0
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _start(self, chunk: Chunk, sizes: list[int]) -> None:
         estimate = sum(sizes)

@@ -92,9 +92,7 @@ async def serve_stream(
         await _write(context, flow, alive_seconds, dialect)
     finally:
         gate.unwatch(tell_draining)
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
-        await flow.close()
+        await flow.close(reader)
 
 
 async def _read(context: Context, flow: Flow, dialect: Dialect) -> None:

@@ -112,9 +112,7 @@ class EmbedStream:
                 raise self._refusal
         finally:
             self._gate.unwatch(self._look_at_gate)
-            feeder.cancel()
-            await asyncio.gather(feeder, return_exceptions=True)
-            await self.flow.close()
+            await self.flow.close(feeder)
 
     def _look_at_gate(self) -> None:
         if self._gate.draining.is_set():

@@ -65,9 +65,7 @@ class RerankStream:
                 self._keep(answer)
                 self.flow.written(answer)
         finally:
-            feeder.cancel()
-            await asyncio.gather(feeder, return_exceptions=True)
-            await self.flow.close()
+            await self.flow.close(feeder)
 
     async def _feed(self) -> None:
         try:
