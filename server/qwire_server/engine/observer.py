@@ -27,7 +27,7 @@ class BatchRecord:
         waited_seconds: of the text that waited longest.
         expired: texts whose deadline had passed: answered, not computed.
         failed: texts that were answered with an error of the model.
-        not_finite: of these, those whose vector held NaN or infinity.
+        not_finite: texts whose row held NaN or infinity.
         retried: texts that were run again, since their batch failed.
         flops: floating-point operations that it took, by the model's shape; 0 if that is unknown.
     """
