@@ -169,7 +169,7 @@ class _Batches:
         )
         self._failed = made.counter("texts_failed", "Texts that the model failed on.", "model")
         self._not_finite = made.counter(
-            "texts_not_finite", "Of these, with NaN or infinity in the vector.", "model"
+            "texts_not_finite", "Texts whose row held NaN or infinity.", "model"
         )
         self._expired = made.counter("texts_expired", "Texts whose deadline passed.", "model")
         self._by_model: tuple[Counter | Histogram, ...] = (
