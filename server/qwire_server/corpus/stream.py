@@ -133,7 +133,7 @@ class _Wire:
             ServerError: the listener is gone, and with it who makes room.
         """
         if not numbers:
-            return None
+            return
         fed = asyncio.run_coroutine_threadsafe(
             self._flow.feed(numbers, texts, self._plan), self._loop
         )
