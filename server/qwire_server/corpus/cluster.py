@@ -17,7 +17,7 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data
 
-from qwire.errors import InvalidRequestError, ServerError
+from qwire.errors import ServerError
 from qwire_server.corpus.actor import PartActor, record_of, told_from
 from qwire_server.corpus.local import read_settings
 from qwire_server.load import load_model
@@ -58,6 +58,11 @@ class Cluster:
         self._load = load
 
     def __enter__(self) -> Self:
+        """Connect, or start a cluster.
+
+        Raises:
+            ServerError: neither is possible.
+        """
         quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         try:
             if os.environ.get("RAY_ADDRESS"):
@@ -66,8 +71,8 @@ class Cluster:
                 ray.init(
                     "local", object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet
                 )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InvalidRequestError(f"no Ray cluster: {error}") from error
+        except Exception as error:  # Ray raises plain ones
+            raise ServerError(f"no Ray cluster: {error}") from error
         return self
 
     def __exit__(
