@@ -18,7 +18,8 @@ from qwire_server.api.gate import Gate
 from qwire_server.api.metrics import MetricsObserver
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.listener import listen
-from qwire_server.api.rpc.stream import ALIVE_SECONDS
+from qwire_server.api.rpc.options import server_options
+from qwire_server.api.rpc.rules import ALIVE_SECONDS, StreamRules, lifetime
 from qwire_server.api.stats import Counters
 from qwire_server.build import build
 from qwire_server.checkpoint.progress import Progress
@@ -107,8 +108,15 @@ class Server:
         """
         began = time.monotonic()
         guard = Guard(self._gate, self._observer, self._identify)
+        chosen = self._settings
+        life = lifetime(chosen.connection_seconds)
         self._grpc, self.port = await listen(
-            self._settings.host, self._settings.grpc_port, self._gate, guard, self._alive_seconds
+            chosen.host,
+            chosen.grpc_port,
+            self._gate,
+            guard,
+            rules=StreamRules(self._alive_seconds, chosen.stalled_seconds, life.notice),
+            options=server_options(chosen.max_connections, life),
         )
         try:
             self._http = await open_http(self._settings, self._gate, self._observer, self._metrics)

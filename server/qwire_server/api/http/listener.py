@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from qwire_server.api.http.protocol import limited
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from starlette.types import ASGIApp
+
+    from qwire_server.api.http.protocol import ConnectionLimits
+
+
+_MAX_HEADER_BYTES = 16 * 1024  # of one request, its first line included
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # a dead peer: 25 s
 
 
 class HttpPort:
@@ -50,7 +57,7 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def listen(host: str, port: int, app: ASGIApp) -> HttpPort:
+async def listen(host: str, port: int, app: ASGIApp, limits: ConnectionLimits) -> HttpPort:
     """Bind, and answer from now on.
 
     Raises:
@@ -59,6 +66,8 @@ async def listen(host: str, port: int, app: ASGIApp) -> HttpPort:
     sockets = _bind(host.strip("[]"), port)
     config = uvicorn.Config(
         app,
+        http=limited(limits),
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         lifespan="off",
         ws="none",
         log_config=None,
@@ -81,6 +90,7 @@ def _bind(host: str, port: int) -> list[socket.socket]:
         for family, kind, number, _, address in dict.fromkeys(found):
             one = socket.socket(family, kind, number)
             sockets.append(one)
+            _keep_alive(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -96,3 +106,11 @@ def _bind(host: str, port: int) -> list[socket.socket]:
             "off opens none), or another --host"
         ) from error
     return sockets
+
+
+def _keep_alive(one: socket.socket) -> None:
+    """Let the kernel look for dead peers; what is accepted inherits it on Linux."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            one.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
