@@ -6,13 +6,13 @@ this adds timers around it, by asyncio's own callbacks.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from typing import Any
 
@@ -37,7 +37,7 @@ class ConnectionLimits:
 
 
 def limited(limits: ConnectionLimits) -> type[asyncio.Protocol]:
-    """uvicorn's protocol within these limits; it makes one of the class for each connection."""
+    """The protocol of uvicorn within these limits; it makes one for each connection."""
 
     class Protocol(LimitedProtocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -67,7 +67,8 @@ class LimitedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
-        self._reading, self._writing = _stop(self._reading), _stop(self._writing)
+        _stop(self._reading)
+        _stop(self._writing)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -89,13 +90,14 @@ class LimitedProtocol(H11Protocol):
 
     def resume_writing(self) -> None:
         """All is sent."""
-        self._writing = _stop(self._writing)
+        _stop(self._writing)
         super().resume_writing()
 
     def _look(self) -> None:
         """Run the clock while the client owes us a request or a part of it."""
         if not self._is_owed():
-            self._reading = _stop(self._reading)
+            _stop(self._reading)
+            self._reading = None
         elif self._reading is None and not self.transport.is_closing():
             self._reading = self._after(self.limits.request_seconds, self._too_slow)
 
