@@ -8,6 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from qwire_server import logs
 from qwire_server.descriptors import make_room
 from qwire_server.serve import Server
 
@@ -23,6 +24,7 @@ async def serve(settings: Settings) -> int:
     server = Server(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(logs.in_loop)
 
     def on_signal() -> None:
         if stopping.is_set():

@@ -159,7 +159,7 @@ def _pooling(folder: Path, wanted: str) -> Pooling:
     steps = [(str(m["type"]), str(m["path"])) for m in modules]
     for step, _ in steps:
         package, _, name = step.rpartition(".")
-        if not package.startswith("sentence_transformers") or name not in _STEPS:
+        if package.partition(".")[0] != "sentence_transformers" or name not in _STEPS:
             raise ModelError(f"{folder}: the step {step} in modules.json is not served")
     if wanted in _POOLING_NAMES.values():
         return cast("Pooling", wanted)

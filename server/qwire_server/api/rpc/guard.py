@@ -1,7 +1,7 @@
 """Around every method: who calls, what it is answered when it fails, one record when it ends.
 
 The only place where our errors become gRPC statuses. An unforeseen exception becomes INTERNAL with
-the request id; its own text, which may hold the caller's, stays in the log.
+the request id; its own text, which may hold the caller's, is told nowhere (`logs.py`).
 """
 
 from __future__ import annotations
