@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
   -p llama_index.postprocessor.qwire -p benchmarks
 
-.PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat check-deploy soak chaos lint format bench bench-gpu bench-cpu simulate proto clean
+.PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat check-deploy soak chaos lint audit format bench bench-gpu bench-cpu simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,11 +51,15 @@ soak: set-up ## a thousand clients at three times the capacity, then very many r
 chaos: set-up ## faults of every kind on three servers under load; a table of what was lost (MINUTES=3)
 	PYTHONPATH=tests $(VENV) -m chaos --minutes $${MINUTES:-3}
 
-lint: set-up ## ruff, its formatter and mypy, changing nothing
+lint: set-up ## ruff, its formatter, mypy and bandit, changing nothing
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy $(PACKAGES)
 	$(VENV) -m mypy tests/typing/api.py
+	$(VENV) -m bandit --quiet --configfile pyproject.toml --recursive integrations server
+
+audit: set-up ## known vulnerabilities in all that is installed, where their database is reached
+	@$(PYTHON) scripts/audit.py
 
 format: set-up ## fix what ruff can fix, and format
 	$(VENV) -m ruff check --fix .

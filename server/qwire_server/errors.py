@@ -16,6 +16,7 @@
         +-- QuotaExceeded          RESOURCE_EXHAUSTED, 429
         +-- DeadlineExceeded       DEADLINE_EXCEEDED, 504
         +-- Unavailable            UNAVAILABLE, 503
+        |   +-- Stalled            what was sent is not read
         +-- NotFinite              INTERNAL, 500
         +-- ModelFailed            INTERNAL, 500
         +-- Internal               INTERNAL, 500
@@ -157,6 +158,10 @@ class Unavailable(RequestError):
     code = "UNAVAILABLE"
     grpc_code = "UNAVAILABLE"
     http_code = 503
+
+
+class Stalled(Unavailable):
+    """What this client was sent lay unread for `--stalled-seconds`."""
 
 
 class NotFinite(RequestError):

@@ -1,12 +1,28 @@
-"""Log lines for people or for machines. Texts, keys and vectors never reach a log."""
+"""Log lines for people or for machines. Texts, keys and vectors never reach a log.
+
+So an exception is told by its type and where it came from. Its message is left out, since whoever
+raises it may quote what he was given, but for a few that are known not to.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import threading
 import time
-from typing import Any
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from qwire_server.errors import ServerError
+
+if TYPE_CHECKING:
+    import asyncio
+
+_LOG = logging.getLogger("qwire.server")
+# They name files, modules and attributes, and our own say what happened without the input.
+_QUOTES_NOTHING = (ServerError, OSError, ImportError, AttributeError, NameError)
+_DEVICE = "torch"  # knows no texts, and what it says of a device is needed
 
 
 def configure(log_format: str, level: str) -> None:
@@ -17,6 +33,24 @@ def configure(log_format: str, level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("qwire").setLevel(level.upper())
+    # At WARNING it has a line for each request that is no HTTP: anybody could fill a disk.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # What nobody catches would be written as it is.
+    sys.excepthook = lambda _, error, __: uncaught(error)
+    sys.unraisablehook = lambda hidden: uncaught(hidden.exc_value)
+    threading.excepthook = lambda died: uncaught(died.exc_value)
+
+
+def uncaught(error: BaseException | None) -> None:
+    """Log what nobody caught."""
+    if isinstance(error, KeyboardInterrupt):
+        return
+    _LOG.error("an error that nobody handled", exc_info=error)
+
+
+def in_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The event loop's handler of errors; its own would show them with all they hold."""
+    _LOG.error("%s", context["message"], exc_info=context.get("exception"))
 
 
 class TextFormatter(logging.Formatter):
@@ -28,7 +62,7 @@ class TextFormatter(logging.Formatter):
         facts = " ".join(f"{k}={_short(v)}" for k, v in _facts(record).items())
         line = f"{clock} {record.levelname:<7} {record.getMessage()} {facts}".rstrip()
         line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{stack(record.exc_info[1])}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,8 +77,27 @@ class JsonFormatter(logging.Formatter):
             **_facts(record),
         }
         if record.exc_info:
-            entry["stack"] = self.formatException(record.exc_info)
+            entry["stack"] = stack(record.exc_info[1])
         return json.dumps(entry, default=str)
+
+
+def stack(error: BaseException | None) -> str:
+    """Where an exception came from, with those behind it, the first of them first."""
+    told: list[str] = []
+    while error is not None:
+        message = f": {error}" if _may_be_shown(error) else ""
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        told.append(f"{frames}{type(error).__qualname__}{message}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\nwhich led to\n".join(reversed(told))
+
+
+def _may_be_shown(error: BaseException) -> bool:
+    if isinstance(error, _QUOTES_NOTHING):
+        return True
+    last = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    raised_in = [type(error).__module__, *(f.f_globals.get("__name__", "") for f in last)]
+    return any(name.partition(".")[0] == _DEVICE for name in raised_in)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from qwire_server import logs
+from qwire_server.descriptors import make_room
 from qwire_server.serve import Server
 
 if TYPE_CHECKING:
@@ -18,9 +20,11 @@ _LOG = logging.getLogger("qwire.server")
 
 async def serve(settings: Settings) -> int:
     """Run one server in this process, until SIGTERM or SIGINT; the exit status."""
+    make_room(settings.max_connections * (1 if settings.http_port == "off" else 2))
     server = Server(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(logs.in_loop)
 
     def on_signal() -> None:
         if stopping.is_set():

@@ -19,7 +19,8 @@ from qwire_server.api.gate import Gate
 from qwire_server.api.metrics import MetricsObserver
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.listener import listen
-from qwire_server.api.rpc.stream import ALIVE_SECONDS
+from qwire_server.api.rpc.options import server_options
+from qwire_server.api.rpc.rules import ALIVE_SECONDS, StreamRules, lifetime
 from qwire_server.api.stats import Counters
 from qwire_server.build import build
 from qwire_server.checkpoint.progress import Progress
@@ -127,16 +128,19 @@ class Server:
             StartError: a port is taken or not protected, or the model cannot be served.
         """
         began = time.monotonic()
-        self._tls = protect(self._settings, self._observer)
+        chosen = self._settings
+        self._tls = protect(chosen, self._observer)
         guard = Guard(self._gate, self._observer, self._identify, self._tracing)
+        life = lifetime(chosen.connection_seconds)
         self._grpc, self.port = await listen(
-            self._settings.host,
-            self._settings.grpc_port,
+            chosen.host,
+            chosen.grpc_port,
             self._gate,
             guard,
-            self._alive_seconds,
-            self._tls,
-            words(self._settings.tls_allowed_names),
+            rules=StreamRules(self._alive_seconds, chosen.stalled_seconds, life.notice),
+            options=server_options(chosen.max_connections, life),
+            tls=self._tls,
+            allowed_names=words(chosen.tls_allowed_names),
         )
         try:
             self._http = await open_http(

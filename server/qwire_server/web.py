@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qwire_server.api.http.app import application
 from qwire_server.api.http.guard import Guard
 from qwire_server.api.http.listener import listen
+from qwire_server.api.http.protocol import ConnectionLimits
 from qwire_server.api.http.rules import Rules, allowed_hosts
 from qwire_server.settings.flags import words
 
@@ -46,4 +47,9 @@ async def open_http(
         token_ids=settings.http_token_ids,
     )
     app = application(Guard(gate, observer, rules, tracing), metrics, settings.tokenizer_threads)
-    return await listen(settings.host, settings.http_port, app, tls)
+    limits = ConnectionLimits(
+        connections=settings.max_connections,
+        request_seconds=settings.http_request_seconds,
+        stalled_seconds=settings.stalled_seconds,
+    )
+    return await listen(settings.host, settings.http_port, app, limits, tls)

@@ -54,6 +54,8 @@ class Flow:
         self.tokens = 0  # computed
         self.cut = 0
         self.served = embedder.served
+        self.quotas = embedder.room.quotas
+        self.client = call.client
         self._embedder = embedder
         self._call = call
         self._books = embedder.books

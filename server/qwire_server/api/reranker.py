@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwire_server.api.served import Plan
+from qwire_server.api.served import Plan, check_instruction
 from qwire_server.api.timings import NO_TIME
 from qwire_server.engine.work import RowForm
 from qwire_server.errors import TextTooLarge
@@ -99,6 +99,7 @@ class Reranker:
             ModelNotFound, FingerprintMismatch, InvalidRequest, TextTooLarge.
         """
         self.served.check_identity(options.model, options.expected_fingerprint)
+        check_instruction(options.instruction)
         if error := self.served.text_error(0, query):
             raise TextTooLarge(f"the query: {error.message}")
         return Plan(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from qwire_server.text.tokenizer import Truncate
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # of a request, decompressed
+# It is put before each text, so its size counts a thousand times; the recipe is one sentence.
+MAX_INSTRUCTION_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class Served:
     def _prompt(self, options: Options) -> str:
         if options.prompt_name is not None:
             return prompt_named(self.prompts, options.prompt_name)
+        check_instruction(options.instruction)
         return prompt_for(self.prompts, options.input_type, options.instruction)
 
     def _dimensions(self, options: Options) -> int:
@@ -171,6 +174,20 @@ class Served:
                 f"dimensions {options.dimensions} is out of range, {self.model} allows {allowed}"
             )
         return options.dimensions
+
+
+def check_instruction(instruction: str | None) -> None:
+    """Check the size of an instruction.
+
+    Raises:
+        InvalidRequest: it is too long.
+    """
+    size = len((instruction or "").encode())
+    if size > MAX_INSTRUCTION_BYTES:
+        raise InvalidRequest(
+            f"the instruction has {size} bytes, at most {MAX_INSTRUCTION_BYTES} are taken: it is "
+            "put before each text, so say the task in a sentence"
+        )
 
 
 def same_model(asked: str, served: str) -> bool:

@@ -30,6 +30,7 @@ class Vocabulary:
 
     def __init__(self, embedder: Embedder) -> None:
         self.served = embedder.served
+        self.room = embedder.room
         self._embedder = embedder
 
     async def spell(

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 Pooling = Literal["last", "mean", "cls"]
 
 _POOLING_NAMES: dict[str, Pooling] = {"lasttoken": "last", "mean": "mean", "cls": "cls"}
-_OLD_POOLING_KEYS: dict[str, str] = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "lasttoken",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-}
+_OLD_POOLING_KEYS: tuple[tuple[str, str], ...] = (
+    ("pooling_mode_cls_token", "cls"),
+    ("pooling_mode_mean_tokens", "mean"),
+    ("pooling_mode_lasttoken", "lasttoken"),
+    ("pooling_mode_max_tokens", "max"),
+    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens"),
+    ("pooling_mode_weightedmean_tokens", "weightedmean"),
+)
 _STEPS = ("Transformer", "Pooling", "Normalize")
 _MATRYOSHKA_MIN = 32  # the Qwen3-Embedding model card: 32 up to the native dimension
 _TEMPLATE = re.compile(r"Instruct: (?P<task>.*)\nQuery:", re.DOTALL)
@@ -159,7 +159,7 @@ def _pooling(folder: Path, wanted: str) -> Pooling:
     steps = [(str(m["type"]), str(m["path"])) for m in modules]
     for step, _ in steps:
         package, _, name = step.rpartition(".")
-        if not package.startswith("sentence_transformers") or name not in _STEPS:
+        if package.partition(".")[0] != "sentence_transformers" or name not in _STEPS:
             raise ModelError(f"{folder}: the step {step} in modules.json is not served")
     if wanted in _POOLING_NAMES.values():
         return cast("Pooling", wanted)
@@ -171,7 +171,7 @@ def _pooling(folder: Path, wanted: str) -> Pooling:
 
 def _read_pooling(path: Path) -> Pooling:
     config = read_json(path)
-    mode = config.get("pooling_mode") or [v for k, v in _OLD_POOLING_KEYS.items() if config.get(k)]
+    mode = config.get("pooling_mode") or [v for k, v in _OLD_POOLING_KEYS if config.get(k)]
     modes = [mode] if isinstance(mode, str) else list(mode)
     if len(modes) != 1 or modes[0] not in _POOLING_NAMES:
         raise ModelError(f"{path}: pooling {modes} is not served; last token, mean and cls are")

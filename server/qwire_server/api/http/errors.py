@@ -41,6 +41,12 @@ class NotJson(InvalidRequest):
     http_code = 415
 
 
+class EncodedBody(InvalidRequest):
+    """A compressed body: nothing is unpacked here, so that a small one stays small."""
+
+    http_code = 415
+
+
 class HostNotAllowed(InvalidRequest):
     """A name in the Host header that this server is not known by."""
 

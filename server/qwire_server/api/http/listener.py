@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from qwire_server.api.http.protocol import limited
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from qwire_server.api.http.protocol import ConnectionLimits
     from qwire_server.security.tls import Tls
+
+_MAX_HEADER_BYTES = 16 * 1024  # of one request, its first line included
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # a dead peer: 25 s
 
 
 class HttpPort:
@@ -52,13 +57,16 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def listen(host: str, port: int, app: ASGIApp, tls: Tls | None = None) -> HttpPort:
+async def listen(
+    host: str, port: int, app: ASGIApp, limits: ConnectionLimits, tls: Tls | None = None
+) -> HttpPort:
     """Bind, and answer from now on.
 
     Args:
         host: address.
         port: 0 takes a free one.
         app: what answers.
+        limits: of its connections.
         tls: of the port; None for none. Clients are asked for no certificate.
 
     Raises:
@@ -67,6 +75,8 @@ async def listen(host: str, port: int, app: ASGIApp, tls: Tls | None = None) -> 
     sockets = _bind(host.strip("[]"), port)
     config = uvicorn.Config(
         app,
+        http=limited(limits),
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         lifespan="off",
         ws="none",
         log_config=None,
@@ -91,6 +101,7 @@ def _bind(host: str, port: int) -> list[socket.socket]:
         for family, kind, number, _, address in dict.fromkeys(found):
             one = socket.socket(family, kind, number)
             sockets.append(one)
+            _keep_alive(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -106,3 +117,11 @@ def _bind(host: str, port: int) -> list[socket.socket]:
             "off opens none), or another --host"
         ) from error
     return sockets
+
+
+def _keep_alive(one: socket.socket) -> None:
+    """Let the kernel look for dead peers; what is accepted inherits it on Linux."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            one.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

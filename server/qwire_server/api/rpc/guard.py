@@ -1,7 +1,7 @@
 """Around every method: who calls, what it is answered when it fails, one record when it ends.
 
 The only place where our errors become gRPC statuses. An unforeseen exception becomes INTERNAL with
-the request id; its own text, which may hold the caller's, stays in the log.
+the request id; its own text, which may hold the caller's, is told nowhere (`logs.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from qwire_server.api.call import Call, request_id
 from qwire_server.api.spans import NO_TRACING
 from qwire_server.api.trail import Trail
 from qwire_server.engine.work import RequestClass
-from qwire_server.errors import Internal, RequestError
+from qwire_server.errors import Internal, RequestError, Stalled
 from qwire_server.security.names import certificate_names
 
 if TYPE_CHECKING:
@@ -82,9 +82,15 @@ class Guard:
         self._gate.entered()
         try:
             yield call, tally
+        except Stalled as error:
+            code, reason = error.grpc_code, error.code
+            status, details, trailers = _status(error, call)
+            context.set_code(status)  # `abort` would wait until the client reads
+            context.set_details(details)
+            context.set_trailing_metadata(trailers)
         except RequestError as error:
             code, reason = error.grpc_code, error.code
-            await _abort(context, error, call)
+            await context.abort(*_status(error, call))
         except asyncio.CancelledError:
             late = time.monotonic() >= call.deadline
             code, reason = ("DEADLINE_EXCEEDED",) * 2 if late else ("CANCELLED", "")
@@ -93,7 +99,7 @@ class Guard:
             code = reason = "INTERNAL"
             _LOG.exception("request %s failed", call.request_id)
             told = f"unforeseen error: the server's log tells more of request {call.request_id}"
-            await _abort(context, Internal(told), call)
+            await context.abort(*_status(Internal(told), call))
         finally:
             self._gate.left()
             record = call.trail.end(
@@ -145,7 +151,10 @@ def ascii_line(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in line)
 
 
-async def _abort(context: Context, error: RequestError, call: Call) -> None:
+def _status(
+    error: RequestError, call: Call
+) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    """What ends a call: code, details, trailing metadata."""
     details = ascii_line(error.message)
     trailers: list[tuple[str, str | bytes]] = [
         ("qwire-error-code", error.code),
@@ -164,4 +173,4 @@ async def _abort(context: Context, error: RequestError, call: Call) -> None:
     packed = any_pb2.Any(type_url=_DETAIL_TYPE, value=detail.SerializeToString())
     status = pb.Status(code=code.value[0], message=details, details=[packed])
     trailers.append(("grpc-status-details-bin", status.SerializeToString()))
-    await context.abort(code, details, tuple(trailers))
+    return code, details, tuple(trailers)

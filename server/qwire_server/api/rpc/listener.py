@@ -17,35 +17,27 @@ from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.names import AllowedNames
 from qwire_server.api.rpc.ranking import RerankingService
 from qwire_server.api.rpc.service import EmbeddingService
-from qwire_server.api.served import MAX_MESSAGE_BYTES
 from qwire_server.errors import StartError
 from qwire_server.pb.tei.v1 import tei_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Guard
+    from qwire_server.api.rpc.rules import StreamRules
     from qwire_server.security.certificate import Certificate
     from qwire_server.security.tls import Tls
 
-_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # without it a second server binds the same port silently
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", -1),  # rows x dim, bounded by --max-texts
-    # The server decides how often it is pinged; a client that stops answering is cut in seconds.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-)
 
-
-async def listen(  # noqa: PLR0917  each is one of its kind
+async def listen(
     host: str,
     port: int,
     gate: Gate,
     guard: Guard,
-    alive_seconds: float,
+    *,
+    rules: StreamRules,
+    options: Sequence[tuple[str, int]],
     tls: Tls | None = None,
     allowed_names: tuple[str, ...] = (),
 ) -> tuple[grpc.aio.Server, int]:
@@ -56,7 +48,8 @@ async def listen(  # noqa: PLR0917  each is one of its kind
         port: 0 takes a free one.
         gate: to the models.
         guard: around each call.
-        alive_seconds: see `Server`.
+        rules: of streams.
+        options: of gRPC, see `server_options`.
         tls: of the port; None for none.
         allowed_names: of client certificates; empty for any.
 
@@ -67,10 +60,10 @@ async def listen(  # noqa: PLR0917  each is one of its kind
         StartError: the port is taken, or the address is not this machine's.
     """
     interceptors = [AllowedNames(allowed_names, guard)] if allowed_names else []
-    server = grpc.aio.server(options=_OPTIONS, interceptors=interceptors)
-    pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, alive_seconds), server)
-    rank_grpc.add_RerankingServicer_to_server(RerankingService(gate, guard, alive_seconds), server)
-    tei.add_services(server, gate, guard)
+    server = grpc.aio.server(options=options, interceptors=interceptors)
+    pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, rules), server)
+    rank_grpc.add_RerankingServicer_to_server(RerankingService(gate, guard, rules), server)
+    tei.add_services(server, gate, guard, rules)
     health_pb2_grpc.add_HealthServicer_to_server(HealthService(gate), server)
     files = (pb, rank_pb, tei_pb2, health_pb2)
     names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]

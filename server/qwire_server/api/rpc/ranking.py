@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from qwire_server.api.gate import Gate
     from qwire_server.api.reranker import Reranker
     from qwire_server.api.rpc.guard import Context, Guard
+    from qwire_server.api.rpc.rules import StreamRules
     from qwire_server.api.served import Plan
 
 
 class RerankingService(rank_grpc.RerankingServicer):
     """One instance for each server."""
 
-    def __init__(self, gate: Gate, guard: Guard, alive_seconds: float) -> None:
+    def __init__(self, gate: Gate, guard: Guard, rules: StreamRules) -> None:
         self._gate = gate
         self._guard = guard
-        self._alive_seconds = alive_seconds
+        self._rules = rules
 
     async def Rerank(
         self, request: rank_pb.RerankRequest, context: Context
@@ -57,7 +58,7 @@ class RerankingService(rank_grpc.RerankingServicer):
             dialect = RankDialect(reranker, call, flow)
             try:
                 with reranker.embedder.room.stream(call.client):
-                    await serve_stream(context, flow, self._gate, self._alive_seconds, dialect)
+                    await serve_stream(context, flow, self._gate, self._rules, dialect)
             finally:
                 tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
 

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context, Guard
+    from qwire_server.api.rpc.rules import StreamRules
 
 
 class EmbeddingService(pb_grpc.EmbeddingServicer):
     """One instance for each server."""
 
-    def __init__(self, gate: Gate, guard: Guard, alive_seconds: float) -> None:
+    def __init__(self, gate: Gate, guard: Guard, rules: StreamRules) -> None:
         self._gate = gate
         self._guard = guard
-        self._alive_seconds = alive_seconds
+        self._rules = rules
 
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:
         """What runs here."""
@@ -53,7 +54,7 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             flow = Flow(embedder, call)
             try:
                 with embedder.room.stream(call.client):
-                    await serve_stream(context, flow, self._gate, self._alive_seconds)
+                    await serve_stream(context, flow, self._gate, self._rules)
             finally:
                 tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
 

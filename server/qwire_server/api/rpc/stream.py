@@ -15,6 +15,7 @@ import grpc
 from qwire_server.api.call import Options
 from qwire_server.api.flow import Notice
 from qwire_server.api.rpc import wire
+from qwire_server.api.rpc.writer import Writer
 from qwire_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from qwire_server.api.flow import Flow
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context
+    from qwire_server.api.rpc.rules import StreamRules
 
-ALIVE_SECONDS = 10.0
 _GREETING = (("qwire-stream", "open"),)  # so that clients know a server that dies from none
+_FOREVER = 365 * 24 * 3600.0  # in seconds: an event loop has no infinite timers
 
 
 class Dialect(Protocol):
@@ -69,7 +71,7 @@ async def serve_stream(
     context: Context,
     flow: Flow,
     gate: Gate,
-    alive_seconds: float,
+    rules: StreamRules,
     dialect: Dialect | None = None,
 ) -> None:
     """Serve one stream to its end: the client's half-close, or an error.
@@ -77,7 +79,8 @@ async def serve_stream(
     The messages are those of `EmbedStream` unless `dialect` says otherwise.
 
     Raises:
-        RequestError: a message was not understood; texts in flight go unanswered.
+        RequestError: a message was not understood, or replies are not read; texts in flight go
+            unanswered.
     """
 
     def tell_draining() -> None:
@@ -86,11 +89,16 @@ async def serve_stream(
 
     await context.send_initial_metadata(_GREETING)
     dialect = dialect or EmbedDialect(flow)
+    writer = Writer(context, flow.quotas, flow.client, rules.stalled_seconds)
     reader = asyncio.create_task(_read(context, flow, dialect))
     gate.watch(tell_draining)
+    aging = asyncio.get_running_loop().call_later(
+        min(rules.reconnect_seconds, _FOREVER), flow.notify, Notice.RECONNECT
+    )
     try:
-        await _write(context, flow, alive_seconds, dialect)
+        await _write(writer, flow, rules.alive_seconds, dialect)
     finally:
+        aging.cancel()
         gate.unwatch(tell_draining)
         await flow.close(reader)
 
@@ -116,14 +124,14 @@ def check_ids(ids: Sequence[int], texts: Sequence[str]) -> None:
         )
 
 
-async def _write(context: Context, flow: Flow, alive_seconds: float, dialect: Dialect) -> None:
+async def _write(writer: Writer, flow: Flow, alive_seconds: float, dialect: Dialect) -> None:
     first = True
     while True:
         try:
             ready = await asyncio.wait_for(flow.next(), alive_seconds)
         except asyncio.TimeoutError:
             if flow.is_busy:
-                await context.write(dialect.response(Notice.ALIVE))
+                await writer.write(dialect.response(Notice.ALIVE))
             continue
         if ready is None:
             return
@@ -132,6 +140,6 @@ async def _write(context: Context, flow: Flow, alive_seconds: float, dialect: Di
             response.model = flow.served.model
             response.fingerprint = flow.served.fingerprint
             first = False
-        await context.write(response)
+        await writer.write(response)
         if not isinstance(ready, Notice):
             flow.written(ready)

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Guard
+    from qwire_server.api.rpc.rules import StreamRules
 
 
-def add_services(server: grpc.aio.Server, gate: Gate, guard: Guard) -> None:
+def add_services(server: grpc.aio.Server, gate: Gate, guard: Guard, rules: StreamRules) -> None:
     """Answer `tei.v1` on a server's port, whatever model it has."""
     pb_grpc.add_InfoServicer_to_server(InfoService(gate, guard), server)
-    pb_grpc.add_EmbedServicer_to_server(EmbedService(gate, guard), server)
-    pb_grpc.add_PredictServicer_to_server(PredictService(gate, guard), server)
+    pb_grpc.add_EmbedServicer_to_server(EmbedService(gate, guard, rules), server)
+    pb_grpc.add_PredictServicer_to_server(PredictService(gate, guard, rules), server)
     pb_grpc.add_RerankServicer_to_server(RerankService(gate, guard), server)
-    pb_grpc.add_TokenizeServicer_to_server(TokenizeService(gate, guard), server)
+    pb_grpc.add_TokenizeServicer_to_server(TokenizeService(gate, guard, rules), server)

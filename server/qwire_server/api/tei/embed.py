@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context, Guard
+    from qwire_server.api.rpc.rules import StreamRules
     from qwire_server.errors import RequestError
     from qwire_server.pb.tei.v1 import tei_pb2 as pb
 
@@ -37,9 +38,10 @@ def _no_size(_: object) -> int:
 class _Refusing:
     """Methods that are part of the contract, and that no model of ours can answer."""
 
-    def __init__(self, gate: Gate, guard: Guard) -> None:
+    def __init__(self, gate: Gate, guard: Guard, rules: StreamRules) -> None:
         self._gate = gate
         self._guard = guard
+        self._rules = rules
 
     async def _refuse(self, method: str, context: Context, error: RequestError) -> None:
         async with guarded(self._guard, method, context, RequestClass.INTERACTIVE):
@@ -77,7 +79,7 @@ class EmbedService(_Refusing, pb_grpc.EmbedServicer):
             call, tally, arrivals = opened
             embedder = self._gate.embedder()
             with embedder.room.stream(call.client):
-                stream = EmbedStream(context, call, arrivals, embedder, self._gate)
+                stream = EmbedStream(context, call, arrivals, embedder, self._gate, self._rules)
                 try:
                     await stream.serve()
                 finally:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qwire_server.api.chunk import Answer
 from qwire_server.api.flow import Flow
+from qwire_server.api.rpc.writer import Writer
 from qwire_server.api.tei import wire
+from qwire_server.api.tei.ending import Ending
 from qwire_server.engine.rows import row_bytes
-from qwire_server.errors import RequestError, Unavailable
+from qwire_server.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from qwire_server.api.embedder import Embedder
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context
+    from qwire_server.api.rpc.rules import StreamRules
     from qwire_server.api.tei.arrivals import Arrivals
     from qwire_server.pb.tei.v1 import tei_pb2 as pb
 
@@ -72,23 +75,26 @@ class EmbedStream:
         arrivals: of the stream.
         embedder: the way from texts to rows.
         gate: tells when the server stops.
+        rules: of streams.
 
     Attributes:
         flow: the stream's way through tokeniser and engine.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  each is one of its kind
         self,
         context: Context,
         call: Call,
         arrivals: Arrivals[pb.EmbedRequest],
         embedder: Embedder,
         gate: Gate,
+        rules: StreamRules,
     ) -> None:
         self.flow = Flow(embedder, call)
-        self._context = context
+        quotas = embedder.room.quotas
+        self._writer = Writer(context, quotas, call.client, rules.stalled_seconds)
         self._call = call
-        self._gate = gate
+        self._ends = Ending(gate, arrivals, rules)
         self._arrivals = arrivals
         # Mutable, the event loop's own: texts by their position in the stream, and what follows.
         self._accepted: dict[int, _Accepted] = {}  # until they are written
@@ -96,32 +102,21 @@ class EmbedStream:
         self._count = 0
         self._next = 0
         self._open_chunks = 0
-        self._refusal: RequestError | None = None  # ends the stream, after all that was accepted
 
     async def serve(self) -> None:
         """Serve the stream to its end: the client's half-close, or an error.
 
         Raises:
-            RequestError: a text was refused, or the server stops.
+            RequestError: a text was refused, or the stream has to end.
         """
         feeder = asyncio.create_task(self._feed())
-        self._gate.watch(self._look_at_gate)
         try:
-            await self._write()
-            if self._refusal:
-                raise self._refusal
+            with self._ends:
+                await self._write()
+                if self._ends.reason:
+                    raise self._ends.reason
         finally:
-            self._gate.unwatch(self._look_at_gate)
             await self.flow.close(feeder)
-
-    def _look_at_gate(self) -> None:
-        if self._gate.draining.is_set():
-            self._refuse(Unavailable(self._gate.reason))
-
-    def _refuse(self, error: RequestError) -> None:
-        """Take no more texts; the first reason counts."""
-        self._refusal = self._refusal or error
-        self._arrivals.stop()
 
     async def _feed(self) -> None:
         try:
@@ -152,7 +147,7 @@ class EmbedStream:
                 for message in run[len(texts) :]:
                     wire.check_inputs(message.inputs)
             except RequestError as error:
-                self._refuse(error)
+                self._ends.now(error)
                 return False
         return True
 
@@ -172,7 +167,7 @@ class EmbedStream:
             while row := self._ready.pop(self._next, None):
                 if isinstance(row, RequestError):
                     raise row
-                await self._context.write(self._response(row))
+                await self._writer.write(self._response(row))
                 row.part.unwritten -= 1
                 if not row.part.unwritten:
                     self.flow.written(row.part.answer)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
-from qwire_server.errors import RequestError, Unavailable
+from qwire_server.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from qwire_server.api.gate import Gate
-    from qwire_server.api.rpc.guard import Context, Tally
+    from qwire_server.api.rpc.guard import Tally
+    from qwire_server.api.rpc.writer import Writer
     from qwire_server.api.tei.arrivals import Arrivals
+    from qwire_server.api.tei.ending import Ending
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
 
 async def serve_in_order(
-    context: Context,
-    gate: Gate,
+    writer: Writer,
+    ends: Ending,
     arrivals: Arrivals[Asked],
     tally: Tally,
     *,
@@ -30,32 +31,24 @@ async def serve_in_order(
     """Serve a stream to its end: the client's half-close, or an error.
 
     Args:
-        context: of the call.
-        gate: tells when the server stops.
+        writer: of the stream.
+        ends: tells why the stream takes no more.
         arrivals: of the stream.
         tally: counts the messages.
         key: messages in a row with the same one are worked on together.
         work: answers messages, all or nothing.
 
     Raises:
-        RequestError: of the first message that has no answer; or the server stops.
+        RequestError: of the first message that has no answer; or the stream has to end.
     """
-
-    def look_at_gate() -> None:
-        if gate.draining.is_set():
-            arrivals.stop()
-
-    gate.watch(look_at_gate)
-    try:
+    with ends:
         while await arrivals.some():
             for _, same in groupby(arrivals.take(), key=key):
                 async for answer in _answers(list(same), work):
                     tally.texts += 1
-                    await context.write(answer)
-        if gate.draining.is_set():
-            raise Unavailable(gate.reason)
-    finally:
-        gate.unwatch(look_at_gate)
+                    await writer.write(answer)
+        if ends.reason:
+            raise ends.reason
 
 
 async def _answers(

@@ -11,12 +11,17 @@ from qwire_server.api.flow import Flow
 from qwire_server.api.reranker import RankOptions, scores_of
 from qwire_server.api.tei import wire
 from qwire_server.api.timings import NO_TIME, Timings
+from qwire_server.errors import RequestTooLarge
 
 if TYPE_CHECKING:
     from qwire_server.api.call import Call
     from qwire_server.api.reranker import Reranker
     from qwire_server.api.tei.arrivals import Arrivals
     from qwire_server.pb.tei.v1 import tei_pb2 as pb
+
+# All scores come in one answer, with the texts if they are asked for, so both are kept till then.
+_MOST_TEXTS = 65_536
+_MOST_CHARS = 16 * 1024 * 1024
 
 
 class RerankStream:
@@ -83,6 +88,11 @@ class RerankStream:
             self.shown = [] if run[0].return_text else None
         texts = [message.text for message in run]
         self.chars += sum(len(message.query) + len(message.text) for message in run)
+        if self.flow.texts + len(texts) > _MOST_TEXTS or self.chars > _MOST_CHARS:
+            raise RequestTooLarge(
+                f"one ranking has at most {_MOST_TEXTS} texts and {_MOST_CHARS} characters, each "
+                "text's query included: rank fewer at a time"
+            )
         if self.shown is not None:
             self.shown += texts
         plan = self._reranker.plan(self._call, run[0].query, options)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwire_server.api.rpc.writer import Writer
 from qwire_server.api.tei import wire
 from qwire_server.api.tei.calls import guarded, guarded_stream
+from qwire_server.api.tei.ending import Ending
 from qwire_server.api.tei.in_order import serve_in_order
 from qwire_server.api.vocabulary import Vocabulary
 from qwire_server.engine.work import RequestClass
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from qwire_server.api.embedder import Embedder
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Context, Guard
+    from qwire_server.api.rpc.rules import StreamRules
 
 
 class InfoService(pb_grpc.InfoServicer):
@@ -40,9 +43,10 @@ class InfoService(pb_grpc.InfoServicer):
 class TokenizeService(pb_grpc.TokenizeServicer):
     """One instance for each server; the embedding model's tokeniser, where there is one."""
 
-    def __init__(self, gate: Gate, guard: Guard) -> None:
+    def __init__(self, gate: Gate, guard: Guard, rules: StreamRules) -> None:
         self._gate = gate
         self._guard = guard
+        self._rules = rules
 
     async def Tokenize(self, request: pb.EncodeRequest, context: Context) -> pb.EncodeResponse:
         """Tokens of one text."""
@@ -59,7 +63,11 @@ class TokenizeService(pb_grpc.TokenizeServicer):
         async with guarded_stream(self._guard, "TokenizeStream", context, _chars) as opened:
             call, tally, arrivals = opened
             key, work = wire.encode_key, partial(self._tokenize, call, patient=True)
-            await serve_in_order(context, self._gate, arrivals, tally, key=key, work=work)
+            room = self._vocabulary().room
+            with room.stream(call.client):
+                writer = Writer(context, room.quotas, call.client, self._rules.stalled_seconds)
+                ends = Ending(self._gate, arrivals, self._rules)
+                await serve_in_order(writer, ends, arrivals, tally, key=key, work=work)
 
     async def Decode(self, request: pb.DecodeRequest, context: Context) -> pb.DecodeResponse:
         """The text of one row of token ids."""
@@ -76,7 +84,11 @@ class TokenizeService(pb_grpc.TokenizeServicer):
         async with guarded_stream(self._guard, "DecodeStream", context, _ids) as opened:
             call, tally, arrivals = opened
             key, work = wire.decode_key, partial(self._decode, call, patient=True)
-            await serve_in_order(context, self._gate, arrivals, tally, key=key, work=work)
+            room = self._vocabulary().room
+            with room.stream(call.client):
+                writer = Writer(context, room.quotas, call.client, self._rules.stalled_seconds)
+                ends = Ending(self._gate, arrivals, self._rules)
+                await serve_in_order(writer, ends, arrivals, tally, key=key, work=work)
 
     async def _tokenize(
         self, call: Call, requests: Sequence[pb.EncodeRequest], *, patient: bool = False

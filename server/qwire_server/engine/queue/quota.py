@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MINUTE = 60_000_000  # microseconds
+# A stalled stream holds one reply, up to some MiB, until its client reads or its connection ends.
+_MOST_STALLED = 8
 _STREAM_WAIT = 1.0  # seconds until a refused stream is worth another try
 _MANY = 1024  # clients remembered before those with nothing to remember are forgotten
 
@@ -39,6 +41,7 @@ class _Account:
     balance: float  # tokens
     since: int  # microseconds: when the balance was that
     streams: int = 0
+    stalled: int = 0  # given up, and still held by the transport
 
 
 class Quotas:
@@ -87,9 +90,15 @@ class Quotas:
         """Count a stream.
 
         Raises:
-            QuotaExceeded: the client has as many open as it may.
+            QuotaExceeded: the client has as many open as it may, or leaves too many unread.
         """
         account = self._account(client, now)
+        if account.stalled >= _MOST_STALLED:
+            raise QuotaExceeded(
+                f"{account.stalled} streams of this client were given up because it reads none of "
+                "their replies: read them, or close their connection",
+                retry_after=_STREAM_WAIT,
+            )
         most = account.quota.streams
         if most is not None and account.streams >= most:
             raise QuotaExceeded(
@@ -102,6 +111,14 @@ class Quotas:
     def close_stream(self, client: str) -> None:
         """A counted stream ended."""
         self._accounts[client].streams -= 1
+
+    def stall(self, client: str) -> None:
+        """A counted stream was given up because its client does not read."""
+        self._accounts[client].stalled += 1
+
+    def unstall(self, client: str) -> None:
+        """The transport let go of it at last."""
+        self._accounts[client].stalled -= 1
 
     def streams(self) -> dict[str, int]:
         """Open streams of each client that has any."""
@@ -122,7 +139,8 @@ class Quotas:
         """Drop accounts that are as good as new."""
         for name, account in list(self._accounts.items()):
             _earn(account, now)
-            if not account.streams and account.balance >= (account.quota.tokens_per_minute or 0):
+            saved_up = account.balance >= (account.quota.tokens_per_minute or 0)
+            if saved_up and not account.streams and not account.stalled:
                 del self._accounts[name]
 
 

@@ -1,0 +1,210 @@
+"""What a gRPC connection may hold, and for how long, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import resource
+import time
+
+import grpc
+import pytest
+
+import qwire
+from qwire.v1 import embedding_pb2 as pb
+from qwire_server import descriptors
+from qwire_server.api.rpc.rules import lifetime
+from qwire_server.api.served import MAX_INSTRUCTION_BYTES, MAX_MESSAGE_BYTES
+from support.proxy import Proxy
+from support.runners import DIM
+from support.serving import Running, fake_serving, until
+from support.sockets import connection, until_closed
+
+EMBED = "/qwire.v1.Embedding/Embed"
+
+
+def code_of(error: grpc.RpcError) -> str:
+    return dict(error.trailing_metadata() or ()).get("qwire-error-code", "")
+
+
+async def test_a_compressed_bomb_is_refused():
+    """32 MiB of one letter are 32 KiB on the wire; the limit is that of what they would become."""
+    async with fake_serving() as fake:
+        options = [("grpc.default_compression_algorithm", 2)]  # gzip
+        options += [("grpc.max_send_message_length", -1)]
+        target = f"127.0.0.1:{fake.server.port}"
+        bomb = pb.EmbedRequest(texts=["a" * (2 * MAX_MESSAGE_BYTES)])
+        assert len(gzip.compress(bomb.SerializeToString(), 1)) < MAX_MESSAGE_BYTES // 50
+        async with grpc.aio.insecure_channel(target, options=options) as channel:
+            call = channel.unary_unary(EMBED, pb.EmbedRequest.SerializeToString)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(bomb)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert code_of(caught.value) == ""  # refused before anything of ours saw it
+        assert (await fake.embed("after")).shape == (1, DIM)
+
+
+async def test_a_small_request_may_be_compressed(fake: Running):
+    call = fake.stub.Embed(pb.EmbedRequest(texts=["a"]), compression=grpc.Compression.Gzip)
+    assert (await call).vectors.rows == 1
+
+
+async def test_an_instruction_counts_for_each_text_and_is_bounded(fake: Running):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await fake.embed("a", instruction="i" * (MAX_INSTRUCTION_BYTES + 1))
+    assert code_of(caught.value) == "INVALID_REQUEST"
+    assert "say the task in a sentence" in caught.value.details()
+
+
+async def test_more_connections_than_allowed_are_closed_and_the_open_ones_go_on():
+    async with fake_serving({"max_connections": 2}) as fake:
+        assert (await fake.embed("first")).shape == (1, DIM)
+        async with connection(fake.server.port), connection(fake.server.port) as (reader, _):
+            assert await until_closed(reader) == b""
+            assert (await fake.embed("still")).shape == (1, DIM)
+
+
+@pytest.mark.usefixtures("short_times")
+class TestShortTimes:
+    """What minutes do in production, a second does here."""
+
+    async def test_a_silent_connection_is_closed(self):
+        async with fake_serving() as fake, connection(fake.server.port) as (reader, _):
+            await asyncio.wait_for(until_closed(reader), 10)
+
+    async def test_an_idle_connection_is_closed_and_a_quiet_stream_is_spared(self):
+        async with fake_serving() as fake:
+            await fake.embed("now the connection is open, and idle")
+            idle = await _states(fake.channel, grpc.ChannelConnectivity.IDLE)
+            assert idle
+            stream = fake.stub.EmbedStream()
+            await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
+            assert list((await stream.read()).ids) == [1]
+            await asyncio.sleep(2.5)  # longer than idle connections live
+            await stream.write(pb.EmbedStreamRequest(ids=[2], texts=["a"]))
+            assert list((await stream.read()).ids) == [2]
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+
+    async def test_the_work_of_a_client_behind_a_dead_link_is_dropped(self):
+        """No FIN, no RST, nothing: only pings find out."""
+        async with fake_serving() as fake:
+            with Proxy(fake.server.port) as proxy:
+                async with grpc.aio.insecure_channel(proxy.target) as channel:
+                    fake.runner.gate.clear()
+                    stub = type(fake)(fake.server, channel, fake.observer).stub
+                    stream = stub.EmbedStream()
+                    await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
+                    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+                    for i in range(2, 9):
+                        await stream.write(pb.EmbedStreamRequest(ids=[i], texts=["b"]))
+                    proxy.swallow()
+                    await until(lambda: bool(fake.observer.requests))
+                    assert fake.observer.requests[0].code == "CANCELLED"
+                    assert "0.000 of" in repr(fake.server._gate.embedder().room)
+                    stream.cancel()
+
+
+async def _states(channel: grpc.aio.Channel, wanted: grpc.ChannelConnectivity) -> bool:
+    """Wait until a channel is in this state."""
+    while (state := channel.get_state()) is not wanted:
+        await channel.wait_for_state_change(state)
+    return True
+
+
+class TestAge:
+    """Connections end; streams that last longer are told before, and lose nothing."""
+
+    @pytest.mark.parametrize("oldest", [2, 60, 3600, 86400])
+    def test_a_stream_is_told_in_time_whenever_it_began(self, oldest: float):
+        life = lifetime(oldest)
+        assert 1.1 * life.age + life.grace <= oldest  # gRPC's own jitter is a tenth
+        assert 0.7 * life.grace <= life.notice < life.grace
+
+    async def test_a_stream_is_told_to_reconnect_and_read_until_its_half_close(self):
+        async with fake_serving({"connection_seconds": 1.5}) as fake:
+            stream = fake.stub.EmbedStream()
+            await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
+            assert list((await stream.read()).ids) == [1]
+            assert (await stream.read()).notice == pb.NOTICE_RECONNECT
+            await stream.write(pb.EmbedStreamRequest(ids=[2], texts=["b"]))
+            assert list((await stream.read()).ids) == [2]
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+            assert await stream.code() is grpc.StatusCode.OK
+
+    async def test_who_does_not_listen_is_cut(self):
+        async with fake_serving({"connection_seconds": 1}) as fake:
+            stream = fake.stub.EmbedStream()
+            await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
+            assert (await stream.read()).ids
+            assert (await stream.read()).notice == pb.NOTICE_RECONNECT
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stream.read()
+
+    async def test_a_long_async_stream_outlives_several_connections(self):
+        async with fake_serving({"connection_seconds": 1.5}) as fake:
+            with Proxy(fake.server.port) as proxy:
+                async with qwire.AsyncClient(proxy.target) as client:
+                    items = [
+                        (item.id, item.error)
+                        async for item in client.embed_stream(_slowly_async(), chunk_size=2)
+                    ]
+                assert items == [(i, None) for i in range(_LONG)]
+                assert proxy.connections >= 3
+            assert [r.code for r in fake.observer.requests] == ["OK"] * len(fake.observer.requests)
+
+    async def test_a_long_sync_stream_outlives_several_connections(self):
+        async with fake_serving({"connection_seconds": 1.5}) as fake:
+            with Proxy(fake.server.port) as proxy:
+
+                def stream() -> list[tuple[int, object]]:
+                    with qwire.Client(proxy.target) as client:
+                        answers = client.embed_stream(_slowly(), chunk_size=2)
+                        return [(item.id, item.error) for item in answers]
+
+                assert await asyncio.to_thread(stream) == [(i, None) for i in range(_LONG)]
+                assert proxy.connections >= 3
+            assert [r.code for r in fake.observer.requests] == ["OK"] * len(fake.observer.requests)
+
+
+_LONG = 400
+
+
+def _slowly():
+    """Texts for four seconds."""
+    for i in range(_LONG):
+        yield f"text {i}"
+        time.sleep(0.01)
+
+
+async def _slowly_async():
+    for i in range(_LONG):
+        yield f"text {i}"
+        await asyncio.sleep(0.01)
+
+
+class TestDescriptors:
+    """The soft limit of open files is that of a time with fewer connections."""
+
+    def test_it_is_raised_as_far_as_needed(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+            descriptors.make_room(100)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 400
+            descriptors.make_room(500)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 756
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    def test_a_hard_limit_that_is_too_low_is_told(self, caplog: pytest.LogCaptureFixture):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard == resource.RLIM_INFINITY:
+            pytest.skip("there is no hard limit here")
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        try:
+            descriptors.make_room(hard)
+            assert "--max-connections" in caplog.text
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
