@@ -83,7 +83,8 @@ class Proxy:
     async def _reset(self):
         for writer in list(self._writers):
             sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with contextlib.suppress(OSError):  # closed by itself just now
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
     async def _swallow(self):
@@ -116,6 +117,8 @@ class Proxy:
                 self._carry(reader, there_writer, carries),
                 self._carry(there_reader, writer, carries),
             )
+        except asyncio.CancelledError:
+            pass  # at the end; asyncio would log it
         finally:
             self._holes.discard(carries)
             self._writers -= {writer, there_writer}
