@@ -27,7 +27,7 @@ BLIND = (
 
 
 def main() -> None:
-    """Set up pip-audit, then audit `.venv`; status 0 only if it is known to be clean."""
+    """Set up pip-audit, then audit `.venv`; the exit status is 0 only where it was looked."""
     try:
         with locked(ROOT / ".venv.lock"):
             install()

@@ -10,7 +10,7 @@ import grpc.aio
 
 from qwire.config import call_metadata
 from qwire.errors import QwireError
-from qwire.failures import read_failure
+from qwire.failures import UNREADABLE, read_failure
 from qwire.state import Try, sign
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ async def _call(state: State, link: Link, method: Method, attempt: Try) -> Any:
         if error is None:
             state.reached = True
             state.retries.answered()
-            return await call
+            reply = await call
+            if reply is None:
+                raise attempt.error(UNREADABLE, state)
+            return reply
         failure = read_failure(error)
         delay = None if state.closed else attempt.delay(failure, state)
         if delay is None:

@@ -18,7 +18,7 @@ import grpc.aio
 from qwire.aio_calls import end_of
 from qwire.channels import EMBED, EMBED_STREAM, GREETING
 from qwire.config import call_metadata
-from qwire.errors import QwireError
+from qwire.errors import QwireError, ServerError
 from qwire.failures import read_failure
 from qwire.retry import is_lost_transport
 from qwire.state import Clock, sign
@@ -267,6 +267,8 @@ class _Call:
         except asyncio.CancelledError:
             self._raise_if_ours()
             return None
+        if reply is None:
+            raise ServerError("a reply of the stream is no message of the contract")
         return None if reply is grpc.aio.EOF else reply
 
     def _raise_if_ours(self) -> None:

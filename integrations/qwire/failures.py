@@ -35,6 +35,7 @@ _BY_CODE: dict[str, type[errors.QwireError]] = {
     "UNAVAILABLE": errors.ConnectionFailedError,
     "INTERNAL": errors.ServerError,
 }
+_HINT_DIGITS = 9  # of milliseconds: eleven days
 # For a status without the server's own code: from a proxy, from gRPC itself, from another server.
 _BY_STATUS: dict[str, type[errors.QwireError]] = {
     "UNAVAILABLE": errors.ConnectionFailedError,
@@ -93,7 +94,13 @@ class Failure:
     @property
     def may_be_lost_transport(self) -> bool:
         """Whether a stream that ended so may simply have lost its connection."""
-        return self.code is None and self.status not in _DEFINITE
+        if self.code is not None or self.details == UNREADABLE.details:
+            return False
+        return self.status not in _DEFINITE
+
+
+# How gRPC's sync client ends a call whose reply is no message; its aio one gives None instead.
+UNREADABLE = Failure("INTERNAL", details="Exception deserializing response!")
 
 
 def read_failure(end: RpcEnd) -> Failure:
@@ -103,7 +110,9 @@ def read_failure(end: RpcEnd) -> Failure:
     code = trailers.get("qwire-error-code")
     detail = _read_detail(trailers.get("grpc-status-details-bin"))
     pushback = str(trailers.get("grpc-retry-pushback-ms"))
-    milliseconds = int(pushback) if pushback.isdecimal() else detail.retry_after_ms
+    # Longer ones are years, and beyond some thousand digits Python refuses to read them.
+    is_hint = pushback.isdecimal() and len(pushback) <= _HINT_DIGITS
+    milliseconds = int(pushback) if is_hint else detail.retry_after_ms
     return Failure(
         status=end.code().name,
         code=code if isinstance(code, str) else None,

@@ -10,7 +10,7 @@ import numpy as np
 from qwire.errors import FingerprintMismatchError, InvalidTextError, ServerError
 from qwire.jobs import Request, Texts
 from qwire.options import check_count, check_string
-from qwire.results import read_counts
+from qwire.results import check_finite, read_counts
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
 
@@ -121,7 +121,7 @@ class RerankJob:
         """Take one reply, in any order.
 
         Raises:
-            ServerError: it contradicts the request.
+            ServerError: it contradicts the request, or a score is NaN or infinite.
             FingerprintMismatchError: it comes from another reranker than the replies before it.
         """
         if self._fingerprint and reply.fingerprint != self._fingerprint:
@@ -135,6 +135,7 @@ class RerankJob:
             raise ServerError("the reply contradicts the request: not one score for each document")
         for result in reply.results:
             self._scores[run.start + result.index] = result.score
+        check_finite(self._scores[run.start : run.stop])
         at = slice(run.start, run.stop)
         self._usage[0, at] = read_counts("tokens", reply.usage.tokens, len(run))
         self._usage[1, at] = read_counts("cut", reply.usage.cut, len(run))

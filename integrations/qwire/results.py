@@ -125,7 +125,8 @@ def read_rows(vectors: pb.Vectors, usage: pb.TextUsage, count: int, encoding: in
         encoding: the `Encoding` asked for.
 
     Raises:
-        ServerError: it does not: rows, dim, encoding and byte lengths contradict each other.
+        ServerError: it does not: rows, dim, encoding and byte lengths contradict each other, or a
+            value is NaN or infinite.
     """
     dtype = _DTYPES[encoding]
     dim = vectors.dim
@@ -140,8 +141,10 @@ def read_rows(vectors: pb.Vectors, usage: pb.TextUsage, count: int, encoding: in
     if encoding == pb.ENCODING_INT8:
         _agree("bytes of scales", len(vectors.scales), count * 4)
         scales = np.frombuffer(vectors.scales, "<f4")
+    raw = np.frombuffer(vectors.data, dtype).reshape(count, width)
+    check_finite(raw if scales is None else scales)
     return Rows(
-        raw=np.frombuffer(vectors.data, dtype).reshape(count, width),
+        raw=raw,
         scales=scales,
         tokens=read_counts("tokens", usage.tokens, count),
         truncated=read_counts("cut", usage.cut, count),
@@ -154,6 +157,16 @@ def read_counts(name: str, values: Any, count: int) -> NDArray[np.int64]:
     """A repeated field of one number per text, as int64 `(count,)`."""
     _agree(f"numbers in {name}", len(values), count)
     return np.fromiter(values, np.int64, count)
+
+
+def check_finite(values: NDArray[Any]) -> None:
+    """No vector is better than a wrong one, which an index would keep.
+
+    Raises:
+        ServerError: a value is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise ServerError("the reply holds values that are not finite: no vectors are made of it")
 
 
 def decode(raw: NDArray[Any], dim: int, scales: NDArray[np.float32] | None) -> NDArray[np.float32]:
