@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import grpc
 
@@ -132,6 +133,8 @@ class Client:
         # By process id: a forked child opens its own channel and leaves its parent's alone.
         # No lock, which a fork could copy while it is held: `dict.setdefault` is atomic.
         self._links: dict[int, Link] = {}
+        # What was replaced while calls were on it: it goes with the last of them.
+        self._older: WeakKeyDictionary[Link, int] = WeakKeyDictionary()
 
     def embed(
         self,
@@ -438,8 +441,9 @@ class Client:
     def close(self) -> None:
         """Close this process's channel; what is in flight raises ClosedError. Can be repeated."""
         self._state.closed = True
-        link = self._links.pop(os.getpid(), None)
-        if link is not None:
+        pid = os.getpid()
+        older = [link for link, owner in list(self._older.items()) if owner == pid]
+        for link in filter(None, (self._links.pop(pid, None), *older)):
             link.channel.close()
 
     def __enter__(self) -> Self:
@@ -469,8 +473,8 @@ class Client:
         self._state.check_open()
         pid = os.getpid()
         if stale is not None and self._links.get(pid) is stale:
-            # Not closed: other calls may be on it, and it goes with the last of them.
             self._links.pop(pid, None)
+            self._older[stale] = pid
         link = self._links.get(pid)
         if link is None:
             made = Link(open_channel(self._state.config, grpc))

@@ -229,6 +229,17 @@ def test_a_stream_told_to_reconnect_finds_new_servers(connect):
         assert second.count("Embed") == 1
 
 
+def test_closing_a_client_ends_its_streams_on_connections_that_others_left(server, connect):
+    client = connect(server.target)
+    stays = client.embed_stream(map(str, itertools.count()), window=64)
+    next(stays)
+    server.stream = telling(server, pb.NOTICE_RECONNECT, after=3)
+    assert len(list(client.embed_stream(TEXTS, chunk_size=2, window=4))) == 30
+    client.close()
+    with pytest.raises(qwire.ClosedError):
+        list(stays)
+
+
 def telling(server, notice, *, after):
     """Streams of a server that send a notice with an answer, once, and stay until the end."""
 

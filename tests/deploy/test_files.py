@@ -67,6 +67,12 @@ def test_every_yaml_file_can_be_read(path: Path):
     assert all(documents(path))
 
 
+def test_every_link_of_the_page_leads_somewhere():
+    page = ROOT / "docs/which.md"
+    for target in re.findall(r"\]\(([^)#:]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
 # -- Docker
 
 
