@@ -132,12 +132,12 @@ class Flow:
         self._shrink(answer.tokens)
         self._end_if_done()
 
-    async def close(self, reader: asyncio.Task[None]) -> None:
-        """Drop what nobody waits for any more, and cancel the task that puts texts in.
+    async def close(self, *feeders: asyncio.Task[None]) -> None:
+        """Drop what nobody waits for any more, and cancel the tasks that put texts in.
 
         All of it before the first wait: a stopping server cancels who closes a second time.
         """
-        tasks = [reader, *self._chunks]
+        tasks = [*feeders, *self._chunks]
         for task in tasks:
             task.cancel()
         self._books.abandoned += self._texts_in_flight
