@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from qwire.channels import EMBED_STREAM, GREETING
+from qwire.channels import EMBED_STREAM
 from qwire.config import call_metadata
 from qwire.errors import QwireError
 from qwire.failures import read_failure
@@ -142,11 +142,8 @@ class _Wire:
             raise
 
     def _end(self, error: Any) -> None:
-        call = self._call
         self.hang_up()
         self.error = error
-        if call is not None and call.greeted:
-            self._flow.greet()
         failure = None if error is None else read_failure(error)
         if not self._flow.answered_all:
             self._state.check_open()
@@ -179,7 +176,6 @@ class _Call:
 
     def __init__(self, link: Link, metadata: list[tuple[str, str]]) -> None:
         self.link = link
-        self.greeted = False  # known at the end
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None half-closes
         # Holds at most the answers to a window of texts. A reply, or the end: None or its error.
         self.inbox: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
@@ -201,11 +197,10 @@ class _Call:
             self._listener.join()
 
     def _listen(self) -> None:
-        end = None
         try:
             for reply in self._call:
                 self.inbox.put((True, reply))
         except grpc.RpcError as error:
-            end = error
-        self.greeted = GREETING in dict(self._call.initial_metadata() or ())
-        self.inbox.put((False, end))
+            self.inbox.put((False, error))
+        else:
+            self.inbox.put((False, None))

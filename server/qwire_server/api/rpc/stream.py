@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from qwire_server.api.rpc.guard import Context
 
 ALIVE_SECONDS = 10.0
-_GREETING = (("qwire-stream", "open"),)  # so that clients know a server that dies from none
 
 
 class Dialect(Protocol):
@@ -84,7 +83,6 @@ async def serve_stream(
         if gate.draining.is_set():
             flow.notify(Notice.DRAINING)
 
-    await context.send_initial_metadata(_GREETING)
     dialect = dialect or EmbedDialect(flow)
     reader = asyncio.create_task(_read(context, flow, dialect))
     gate.watch(tell_draining)
