@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 
 from qwire.aio_calls import end_of
-from qwire.channels import EMBED, EMBED_STREAM, GREETING
+from qwire.channels import EMBED, EMBED_STREAM
 from qwire.config import call_metadata
 from qwire.errors import QwireError, ServerError
 from qwire.failures import read_failure
@@ -180,10 +180,7 @@ class _Wire:
         error = await end_of(call.rpc)
         if error is not None and not heard:
             error = await self._true_reason(call.link, error)
-        greeted = GREETING in dict(tuple(await call.rpc.initial_metadata() or ()))
         if call is self._call:
-            if greeted:
-                self._flow.greet()
             self._end(error)
 
     def _receive(self, reply: pb.EmbedStreamResponse) -> None:

@@ -60,8 +60,6 @@ STATS = Method(
     pb.StatsRequest.SerializeToString,
     pb.StatsResponse.FromString,
 )
-# In the initial metadata of a stream, sent before anything is read: somebody is there.
-GREETING = "qwire-stream"
 # grpc.health.v1 by hand, because its package pins protobuf more narrowly than a client may.
 # HealthCheckRequest of no service is no bytes; HealthCheckResponse of SERVING is field 1 = 1.
 HEALTH = Method("/grpc.health.v1.Health/Check", bytes, bytes)

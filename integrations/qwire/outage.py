@@ -23,9 +23,11 @@ MAX_DEATHS = 3
 # How the end of a call looks that we made ourselves, because the server said nothing any more.
 SILENCE = Failure("UNAVAILABLE", details="silence")
 
-# Only a connection that once stood breaks in these words (ran: where nothing listens, gRPC says
-# "failed to connect" each time, and so it does where TLS meets none, whatever comes after). A
-# proxy's words are not known, so its 503 accuses no text.
+# Only a connection that once stood breaks in these words; before it stood, gRPC says "failed to
+# connect" first (ran: where nothing listens, where TLS meets none, and behind a proxy that takes
+# connections for a server that is gone, and closes them). An HTTP proxy's words are not known, so
+# its 503 accuses no text.
+_NOT_CONNECTED = "failed to connect"
 _BROKE = (
     *("Socket closed", "recvmsg", "reset by peer", "Broken pipe", "connection termination"),
     *("RST_STREAM", "Internal error from Core", "Stream removed", "GOAWAY"),
@@ -79,21 +81,17 @@ def may_reconnect(failure: Failure | None) -> bool:
     return failure is None or failure.may_be_lost_transport or is_retryable(failure)
 
 
-def is_death(failure: Failure | None, *, heard: bool, greets: bool = False) -> bool:
+def is_death(failure: Failure | None, *, heard: bool) -> bool:
     """Whether a server was there and broke off, so that a text in flight may be why.
 
     Args:
         failure: how the call ended; None is OK, with texts unanswered.
-        heard: whether anything of the server came in this call.
-        greets: whether this server is one that says at once that a stream is open. Then nothing
-            heard means that nobody was there: a proxy in front of a dead server takes connections
-            and closes them, in the words of a server that dies.
+        heard: whether any reply came in this call.
     """
     if failure is None:
         return True
     if failure.code is not None:
         return False
-    if heard or greets:
-        return heard
-    stood = "failed to connect" not in failure.details
-    return stood and any(words in failure.details for words in _BROKE)
+    if _NOT_CONNECTED in failure.details:
+        return False
+    return heard or any(words in failure.details for words in _BROKE)

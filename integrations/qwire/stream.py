@@ -90,8 +90,7 @@ class Flow:
         # Of the call that runs.
         self._calling = False
         self._solo = False  # it is for one suspect only
-        self._heard = self._greeted = False
-        self._greets = False  # whether any call of this stream was greeted
+        self._heard = False
         self._leaving = False  # the server asked us to half-close
         self._moving = False  # and to connect anew, because there may be other servers by now
         self._half_closed = False
@@ -201,10 +200,6 @@ class Flow:
         self._waiting_since = now
         return True
 
-    def greet(self) -> None:
-        """The server said that the call is open, in its initial metadata."""
-        self._greeted = self._greets = True
-
     def receive(self, reply: pb.EmbedStreamResponse, now: float) -> None:
         """Take a reply of the call that runs, which came at `now` seconds.
 
@@ -271,13 +266,12 @@ class Flow:
             reached: whether anything of Qwire's has ever answered this client.
         """
         left_as_told = self._leaving and failure is not SILENCE
-        heard = self._heard or (self._greeted and failure is not SILENCE)
-        if not left_as_told and is_death(failure, heard=heard, greets=self._greets):
+        if not left_as_told and is_death(failure, heard=self._heard):
             self._blame()
         as_due = failure is None and not self._flying
         self._end, self._left = failure, self._leaving
-        self._calling = self._solo = self._heard = self._greeted = False
-        self._leaving = self._moving = self._half_closed = False
+        self._calling = self._solo = self._heard = self._leaving = False
+        self._moving = self._half_closed = False
         self._send_again()
         if self._table and not as_due:
             self._given_up = not self._outage.begin_pause(failure, now, reached=reached)

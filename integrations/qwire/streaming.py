@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from qwire.channels import EMBED_STREAM, GREETING
+from qwire.channels import EMBED_STREAM
 from qwire.config import call_metadata
 from qwire.errors import QwireError
 from qwire.failures import read_failure
@@ -142,13 +142,10 @@ class _Wire:
             raise
 
     def _end(self, error: Any) -> None:
-        call = self._call
-        if self._flow.is_to_move and call is not None:
-            self._stale = call.link
+        if self._flow.is_to_move and self._call is not None:
+            self._stale = self._call.link
         self.hang_up()
         self.error = error
-        if call is not None and call.greeted:
-            self._flow.greet()
         failure = None if error is None else read_failure(error)
         if not self._flow.answered_all:
             self._state.check_open()
@@ -181,7 +178,6 @@ class _Call:
 
     def __init__(self, link: Link, metadata: list[tuple[str, str]]) -> None:
         self.link = link
-        self.greeted = False  # known at the end
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None half-closes
         # Holds at most the answers to a window of texts. A reply, or the end: None or its error.
         self.inbox: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
@@ -203,11 +199,10 @@ class _Call:
             self._listener.join()
 
     def _listen(self) -> None:
-        end = None
         try:
             for reply in self._call:
                 self.inbox.put((True, reply))
         except grpc.RpcError as error:
-            end = error
-        self.greeted = GREETING in dict(self._call.initial_metadata() or ())
-        self.inbox.put((False, end))
+            self.inbox.put((False, error))
+        else:
+            self.inbox.put((False, None))

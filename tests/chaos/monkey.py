@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from support.proxy import Proxy
 
 LEAST_PAUSE, MOST_PAUSE = 0.2, 1.2  # seconds between two faults
+DEADLY = {"SIGKILL", "SIGTERM", "device lost", "device hangs"}
 LASTS = 0.8  # seconds, of those that pass
 
 
@@ -54,9 +55,17 @@ class Monkey:
         while time.monotonic() < ends:
             name = names.pop() if names else self._draw.choice(list(self._acts))
             number = self._draw.randrange(len(self._fleet.servers))
+            if name in DEADLY:
+                self._wait_for_the_others(number)
             self._acts[name](self._fleet.servers[number], self._fleet.proxies[number])
             self.struck[name] += 1
             time.sleep(self._draw.uniform(LEAST_PAUSE, MOST_PAUSE))
+
+    def _wait_for_the_others(self, number: int) -> None:
+        """A fleet with nobody left holds no load, and shows nothing."""
+        others = [s for i, s in enumerate(self._fleet.servers) if i != number]
+        while not all(server.serves for server in others):
+            time.sleep(0.05)
 
     @staticmethod
     def _outage(_: Process, proxy: Proxy) -> None:

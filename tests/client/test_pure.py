@@ -306,6 +306,11 @@ def test_after_a_goodbye_nothing_is_sent():
 
 BROKEN = Failure("UNAVAILABLE", details="Socket closed")
 REFUSED = Failure("UNAVAILABLE", details="failed to connect to all addresses")
+CLOSED = Failure(  # by a proxy whose server is gone; recorded
+    "UNAVAILABLE",
+    details="failed to connect to all addresses; last error: UNAVAILABLE: ipv4:1.2.3.4:5: Socket "
+    "closed",
+)
 ALIVE = pb.EmbedStreamResponse(notice=pb.NOTICE_ALIVE)
 
 
@@ -406,6 +411,15 @@ def test_a_goodbye_is_no_progress():
         state.end(None, now, reached=True)
     assert state.is_over
     assert "going away" in str(state.failure())
+
+
+def test_a_proxy_that_closes_connections_for_a_server_that_is_gone_accuses_no_text():
+    state = started("a", reconnect_seconds=100, draw=lambda: 0.0)
+    for now in range(90):
+        state.end(CLOSED, now, reached=True)
+        state.take_chunk(now)
+    assert handed_out(state) == []
+    assert not state.is_over
 
 
 def test_who_was_never_reached_gets_a_few_quick_tries():

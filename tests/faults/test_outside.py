@@ -66,6 +66,7 @@ def stream(
 ) -> list[qwire.StreamItem]:
     items = []
     with qwire.Client(target) as client:
+        client.embed(["a server was there once"])
         for item in client.embed_stream(texts, chunk_size=8, window=64):
             items.append(item)
             if len(items) == at:
@@ -175,6 +176,7 @@ async def test_a_text_that_kills_the_server_each_time_is_an_error_of_its_own(cli
             items = await asyncio.to_thread(stream, server.target, texts, lambda: None)
         else:
             async with qwire.AsyncClient(server.target) as client:
+                await client.embed(["a server was there once"])
                 items = [item async for item in client.embed_stream(texts, chunk_size=8)]
         (broken,) = [item for item in items if item.error]
         assert broken.id == 40

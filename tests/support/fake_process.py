@@ -41,6 +41,7 @@ class Process:
         self.starts = 0
         self.statuses: list[int] = []  # of those that died by themselves
         self.lines: list[str] = []  # that all of them wrote
+        self.serves = False  # whether the one that runs has said so
         self._process: subprocess.Popen | None = None
         self._reader: threading.Thread | None = None
         self._keeper: threading.Thread | None = None
@@ -155,7 +156,9 @@ class Process:
             for line in iter(process.stdout.readline, b""):
                 self.lines.append(line.decode())
                 if line.startswith(b"ready ") or b" ready: " in line:
+                    self.serves = True
                     told.put(True)
+        self.serves = False
         told.put(False)
         with contextlib.suppress(OSError):
             process.stdin.close()

@@ -12,9 +12,6 @@ class EmbeddingStub(object):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <key>"
 
-    Initial metadata of EmbedStream, sent as soon as the stream is open, before any text is read:
-    qwire-stream   "open"; a call that breaks without it never reached a server
-
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
     grpc-status-details-bin  a google.rpc.Status whose details hold one ErrorDetail
@@ -60,9 +57,6 @@ class EmbeddingServicer(object):
     Request metadata that every method reads (all optional):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <key>"
-
-    Initial metadata of EmbedStream, sent as soon as the stream is open, before any text is read:
-    qwire-stream   "open"; a call that breaks without it never reached a server
 
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
@@ -148,9 +142,6 @@ class Embedding(object):
     Request metadata that every method reads (all optional):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <key>"
-
-    Initial metadata of EmbedStream, sent as soon as the stream is open, before any text is read:
-    qwire-stream   "open"; a call that breaks without it never reached a server
 
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII

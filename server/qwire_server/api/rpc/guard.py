@@ -95,6 +95,8 @@ class Guard:
             late = time.monotonic() >= call.deadline
             code, reason = ("DEADLINE_EXCEEDED",) * 2 if late else ("CANCELLED", "")
             raise
+        except grpc.aio.InternalError:  # a write to a connection that is gone: nobody listens
+            code = "CANCELLED"
         except Exception:  # noqa: BLE001  whatever it is, the caller gets an answer
             code = reason = "INTERNAL"
             _LOG.exception("request %s failed", call.request_id)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from qwire_server.api.rpc.guard import Context
     from qwire_server.api.rpc.rules import StreamRules
 
-_GREETING = (("qwire-stream", "open"),)  # so that clients know a server that dies from none
 _FOREVER = 365 * 24 * 3600.0  # in seconds: an event loop has no infinite timers
 
 
@@ -87,7 +86,6 @@ async def serve_stream(
         if gate.draining.is_set():
             flow.notify(Notice.DRAINING)
 
-    await context.send_initial_metadata(_GREETING)
     dialect = dialect or EmbedDialect(flow)
     writer = Writer(context, flow.quotas, flow.client, rules.stalled_seconds)
     reader = asyncio.create_task(_read(context, flow, dialect))
