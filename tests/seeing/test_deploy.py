@@ -37,6 +37,7 @@ METRIC = re.compile(r"\b(?:qwire|process)_[a-z_]+\b")
 SELECTOR = re.compile(r"\b((?:qwire|process)_[a-z_]+)\{([^}]*)\}")
 LABEL = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 
+pytestmark = pytest.mark.timeout(60)
 promtool = pytest.mark.skipif(
     not shutil.which("promtool"),
     reason="promtool is not installed (Debian: apt install prometheus)",

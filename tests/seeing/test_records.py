@@ -58,7 +58,6 @@ async def test_waiting_for_a_batch_is_queueing():
         in_batch, waited = fake.observer.answers
     assert in_batch.compute_seconds >= 0.1
     assert waited.queue_seconds >= 0.1
-    assert waited.compute_seconds < 0.1
 
 
 async def test_a_stream_tells_each_answer_as_it_is_written_and_the_sums_at_its_end():

@@ -27,6 +27,8 @@ from support.runners import FakeRunner
 from support.serving import fake_model
 from support.web_front import Front, running
 
+pytestmark = pytest.mark.timeout(60)
+
 TEXT = "the-text-of-a-caller"
 
 
@@ -144,7 +146,7 @@ def test_a_refused_call_is_one_line_with_the_id_that_its_caller_was_told(
     reason: str,
 ):
     request_id = call(web)
-    wait_until(lambda: len(lines()) == 1)
+    wait_until(lambda: len(lines()) == 1, 30)
     (line,) = lines()
     assert (line["request_id"], line["reason"]) == (request_id, reason)
     assert line["level"] == "info"
@@ -157,7 +159,7 @@ def test_a_text_of_a_stream_that_fails_tells_the_id_of_its_stream(
     with qwire.Client(web.grpc) as client:
         good, bad = client.embed_stream(["a", "w " * 5000])
     assert good.error is None
-    wait_until(lambda: len(lines()) == 1)
+    wait_until(lambda: len(lines()) == 1, 30)
     (line,) = lines()
     assert line["request_id"] == bad.error.request_id
     assert line["request_id"] in str(bad.error)
@@ -171,7 +173,7 @@ def test_a_call_whose_time_is_over_is_found_by_the_callers_id(
     try:
         with qwire.Client(web.grpc, max_attempts=1) as client:
             request_id = refused(lambda: client.embed([TEXT], timeout=0.3))
-        wait_until(lambda: len(lines()) == 1)
+        wait_until(lambda: len(lines()) == 1, 30)
     finally:
         web.runner.gate.set()
     (line,) = lines()
@@ -185,7 +187,7 @@ def test_a_call_that_succeeds_is_no_line(web: Front, lines: Callable[[], list[di
         assert len(list(client.embed_stream(["a", "b"]))) == 2
     httpx.post(f"{web.url}/embed", json={"inputs": "a"}).raise_for_status()
     sync_client(web)
-    wait_until(lambda: len(lines()) >= 1)
+    wait_until(lambda: len(lines()) >= 1, 30)
     assert [line["reason"] for line in lines()] == ["MODEL_NOT_FOUND"]
 
 
@@ -193,7 +195,7 @@ def test_a_line_for_people_has_the_same_facts(
     web: Front, caplog: pytest.LogCaptureFixture, lines: Callable[[], list[dict[str, Any]]]
 ):
     request_id = sync_client(web)
-    wait_until(lambda: len(lines()) == 1)
+    wait_until(lambda: len(lines()) == 1, 30)
     (record,) = (r for r in caplog.records if r.getMessage() == "request")
     told = TextFormatter().format(record)
     assert f"request_id={request_id} " in told

@@ -29,6 +29,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from support.collector import Collector, collector
 
+pytestmark = pytest.mark.timeout(60)
+
 TEXT = "the-text-of-a-caller"
 KEY = "the-key-of-a-caller"
 SERVER, INTERNAL = 2, 1  # kinds of spans, in OTLP
@@ -206,6 +208,19 @@ def test_a_caller_that_is_not_sampled_is_not_traced_here(traced: Front, collecti
     later = in_trace(lambda: sync_client(traced))
     collecting.wait(later.trace_id, "Embed")
     assert collecting.spans(unsampled.trace_id) == []
+
+
+def test_a_trace_that_the_caller_names_himself_wins(traced: Front, collecting: Collector):
+    """As `metadata`; the header is not sent twice."""
+    named = int("ab" * 16, 16)
+    header = {"traceparent": f"00-{named:032x}-{'cd' * 8}-01"}
+
+    def call() -> None:
+        with qwire.Client(traced.grpc, metadata=header) as client:
+            client.embed([TEXT])
+
+    in_trace(call)
+    assert collecting.wait(named, "Embed").parent_span_id == bytes.fromhex("cd" * 8)
 
 
 @pytest.mark.parametrize("sent", ["", "00-0-0-00", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01", "é"])

@@ -48,7 +48,7 @@ class Collector(pb_grpc.TraceServiceServicer):
             if span.trace_id == wanted
         ]
 
-    def wait(self, trace_id: int, name: str, seconds: float = 10) -> Span:
+    def wait(self, trace_id: int, name: str, seconds: float = 30) -> Span:
         """The span of that name, as soon as it has come."""
         ends = time.monotonic() + seconds
         while True:
