@@ -34,6 +34,8 @@ _BY_CODE: dict[str, type[errors.QwireError]] = {
     "MODEL_FAILED": errors.ModelFailedError,
     "UNAVAILABLE": errors.ConnectionFailedError,
     "INTERNAL": errors.ServerError,
+    "UNAUTHENTICATED": errors.UnauthenticatedError,
+    "PERMISSION_DENIED": errors.PermissionDeniedError,
 }
 # For a status without the server's own code: from a proxy, from gRPC itself, from another server.
 _BY_STATUS: dict[str, type[errors.QwireError]] = {

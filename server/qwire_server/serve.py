@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 from qwire._version import __version__
 from qwire_server.api.gate import Gate
 from qwire_server.api.metrics import MetricsObserver
+from qwire_server.api.rpc.door import Door
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.listener import listen
 from qwire_server.api.rpc.stream import ALIVE_SECONDS
 from qwire_server.api.stats import Counters
 from qwire_server.build import build
 from qwire_server.checkpoint.progress import Progress
-from qwire_server.engine.observer import LogObserver, Observers
+from qwire_server.engine.observer import LogObserver, Observers, ReloadRecord
 from qwire_server.load import load_model
 from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
+from qwire_server.security.keyring import Keyring
 from qwire_server.web import open_http
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class Server:
         self._pool: Pool | None = None
         self._grpc: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
+        self._patrol: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
@@ -106,12 +109,21 @@ class Server:
             StartError: a port is taken, or the model cannot be served.
         """
         began = time.monotonic()
-        guard = Guard(self._gate, self._observer, self._identify)
+        keyring = self._keyring()
+        guard = Guard(self._gate, self._observer, keyring, self._identify)
         self._grpc, self.port = await listen(
-            self._settings.host, self._settings.grpc_port, self._gate, guard, self._alive_seconds
+            self._settings.host,
+            self._settings.grpc_port,
+            self._gate,
+            guard,
+            self._alive_seconds,
+            interceptors=[Door(keyring, guard)] if keyring.is_on else [],
+            with_reflection=self._settings.reflection == "on",
         )
         try:
-            self._http = await open_http(self._settings, self._gate, self._observer, self._metrics)
+            self._http = await open_http(
+                self._settings, self._gate, self._observer, self._metrics, keyring
+            )
             self.http_port = self._http.port if self._http else 0
             _LOG.info("listening on %s, not yet ready", self._places())
             loaded, ranker = await asyncio.to_thread(
@@ -121,7 +133,9 @@ class Server:
             await self._grpc.stop(None)
             await self._close_http(0)
             raise
-        self._take_work(loaded, ranker)
+        self._take_work(loaded, ranker, keyring)
+        if keyring.is_on:
+            self._patrol = asyncio.create_task(guard.calls.patrol())
         models = [m for m in (loaded, ranker and ranker.loaded) if m]
         _LOG.info(
             "qwire %s ready: %s on %s",
@@ -157,6 +171,8 @@ class Server:
             _LOG.warning("%d calls were cut after %g s", cut, self._settings.drain_seconds)
         await closing
         await self._close_http(ends - time.monotonic())
+        if self._patrol:
+            self._patrol.cancel()
         if self._engine:
             await asyncio.to_thread(self._engine.close)
         if self._pool:
@@ -173,11 +189,26 @@ class Server:
         if self._http:
             await self._http.close(seconds)
 
-    def _take_work(self, loaded: LoadedModel | None, ranker: LoadedReranker | None) -> None:
+    def _keyring(self) -> Keyring:
+        def told(wrong: str) -> None:
+            self._observer.reload(ReloadRecord("keys", wrong))
+
+        return Keyring(self._settings.api_keys_file, told)
+
+    def _take_work(
+        self, loaded: LoadedModel | None, ranker: LoadedReranker | None, keyring: Keyring
+    ) -> None:
         loop = asyncio.get_running_loop()
         on_fatal = partial(_in_loop, loop, self._fail)
         built = build(
-            self._settings, loaded, ranker, self._observer, self._counters, loop, on_fatal
+            self._settings,
+            loaded,
+            ranker,
+            self._observer,
+            self._counters,
+            keyring,
+            loop,
+            on_fatal,
         )
         self._engine, self._pool = built.engine, built.pool
         self._gate.open(built.embedder, built.reranker)

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.metrics import MetricsObserver
     from qwire_server.engine.observer import Observer
+    from qwire_server.security.keyring import Keyring
     from qwire_server.settings import Settings
 
 
 async def open_http(
-    settings: Settings, gate: Gate, observer: Observer, metrics: MetricsObserver
+    settings: Settings,
+    gate: Gate,
+    observer: Observer,
+    metrics: MetricsObserver,
+    keyring: Keyring,
 ) -> HttpPort | None:
     """Bind, and answer from now on; API routes are refused until the gate opens.
 
@@ -36,6 +41,8 @@ async def open_http(
         origins=words(settings.http_cors_origins),
         body_bytes=settings.http_body_bytes,
         token_ids=settings.http_token_ids,
+        pages=settings.http_pages == "on",
     )
-    app = application(Guard(gate, observer, rules), metrics, settings.tokenizer_threads)
+    guard = Guard(gate, observer, rules)
+    app = application(guard, metrics, settings.tokenizer_threads, keyring, observer)
     return await listen(settings.host, settings.http_port, app)

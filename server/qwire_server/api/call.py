@@ -21,6 +21,7 @@ class Call:
         client: key, else certificate name, else address without the port.
         deadline: seconds on the monotonic clock; infinity if there is none.
         default_class: for requests that name none.
+        sees_clients: whether it may be told of other clients.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Call:
     client: str
     deadline: float
     default_class: RequestClass
+    sees_clients: bool = True
 
 
 @dataclass(frozen=True, slots=True)

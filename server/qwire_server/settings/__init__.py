@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from qwire_server.errors import StartError
 from qwire_server.settings import flags, foreign, variables
+from qwire_server.settings.keys import KeySettings
 from qwire_server.settings.model import ModelSettings
 from qwire_server.settings.network import NetworkSettings
 from qwire_server.settings.work import WorkSettings
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 # The last base comes first in --help.
-class Settings(WorkSettings, NetworkSettings, ModelSettings, BaseSettings):
+class Settings(WorkSettings, KeySettings, NetworkSettings, ModelSettings, BaseSettings):
     """Serve one embedding model, one reranker, or both, over gRPC and HTTP.
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -18,16 +19,22 @@ from google.protobuf import any_pb2
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.api.call import Call, request_id
+from qwire_server.api.rpc.needs import need_of
+from qwire_server.api.rpc.open_calls import OpenCalls
 from qwire_server.engine.observer import RequestRecord
+from qwire_server.engine.work import RequestClass
 from qwire_server.errors import Internal, RequestError
+from qwire_server.security.scopes import METRICS, suffices
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from typing import Any, TypeAlias
 
     from qwire_server.api.gate import Gate
+    from qwire_server.api.rpc.open_calls import OpenCall
     from qwire_server.engine.observer import Observer
-    from qwire_server.engine.work import RequestClass
+    from qwire_server.security.keyring import Keyring
+    from qwire_server.security.keys import Key
 
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -51,14 +58,24 @@ class Guard:
     Args:
         gate: counts open calls.
         observer: told of each call when it ends.
-        identify: who calls; `identity` by default.
+        keyring: the keys.
+        identify: who calls, if no key says it; `identity` by default.
+
+    Attributes:
+        calls: that are open.
     """
 
     def __init__(
-        self, gate: Gate, observer: Observer, identify: Callable[[Context], str] | None = None
+        self,
+        gate: Gate,
+        observer: Observer,
+        keyring: Keyring,
+        identify: Callable[[Context], str] | None = None,
     ) -> None:
+        self.calls = OpenCalls(keyring)
         self._gate = gate
         self._identify = identify or identity
+        self._keyring = keyring
         self._observer = observer
 
     @asynccontextmanager
@@ -66,17 +83,29 @@ class Guard:
         self, method: str, context: Context, default_class: RequestClass
     ) -> AsyncIterator[tuple[Call, Tally]]:
         """Run a method's body; whatever it raises becomes a status."""
-        call = _call(method, context, default_class, self._identify(context))
+        key, refused = self._key(method, context)
+        client = key.client if key else self._identify(context)
+        call = replace(
+            _call(method, context, default_class, client),
+            sees_clients=not self._keyring.is_on or bool(key and suffices(key.scopes, METRICS)),
+        )
         tally, began = Tally(), time.monotonic()
         context.set_trailing_metadata((("x-request-id", call.request_id),))
         code, reason = "OK", ""
         self._gate.entered()
+        ending: OpenCall | None = None
         try:
-            yield call, tally
+            if refused:
+                raise refused  # noqa: TRY301  told like any other
+            with self.calls.open(key, need_of(method)) as ending:
+                yield call, tally
         except RequestError as error:
             code, reason = error.grpc_code, error.code
             await _abort(context, error, call)
         except asyncio.CancelledError:
+            if ending and ending.revoked:
+                code, reason = ending.revoked.grpc_code, ending.revoked.code
+                await _abort(context, ending.revoked, call)
             late = time.monotonic() >= call.deadline
             code, reason = ("DEADLINE_EXCEEDED",) * 2 if late else ("CANCELLED", "")
             raise
@@ -102,6 +131,19 @@ class Guard:
                 )
             )
 
+    async def refuse(self, method: str, error: RequestError, _: object, context: Context) -> None:
+        """In place of a method, for who may not call it; reads no message."""
+        async with self.call(method, context, RequestClass.INTERACTIVE):
+            raise error
+
+    def _key(self, method: str, context: Context) -> tuple[Key | None, RequestError | None]:
+        """Whose call it is, or why it may not be."""
+        sent = authorization(context.invocation_metadata())
+        try:
+            return self._keyring.admit(sent, need_of(method)), None
+        except RequestError as error:
+            return None, error
+
 
 def _call(method: str, context: Context, default_class: RequestClass, client: str) -> Call:
     metadata = dict(context.invocation_metadata() or ())
@@ -114,6 +156,12 @@ def _call(method: str, context: Context, default_class: RequestClass, client: st
         deadline=float("inf") if remaining is None else time.monotonic() + remaining,
         default_class=default_class,
     )
+
+
+def authorization(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+    """The header that holds the key."""
+    sent = dict(metadata or ()).get("authorization")
+    return sent if isinstance(sent, str) else None
 
 
 def identity(context: Context) -> str:

@@ -21,6 +21,8 @@ from qwire_server.errors import StartError
 from qwire_server.pb.tei.v1 import tei_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Guard
 
@@ -38,7 +40,14 @@ _OPTIONS = (
 
 
 async def listen(
-    host: str, port: int, gate: Gate, guard: Guard, alive_seconds: float
+    host: str,
+    port: int,
+    gate: Gate,
+    guard: Guard,
+    alive_seconds: float,
+    *,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    with_reflection: bool = True,
 ) -> tuple[grpc.aio.Server, int]:
     """Bind, and answer from now on; calls are refused until the gate opens.
 
@@ -48,14 +57,15 @@ async def listen(
     Raises:
         StartError: the port is taken, or the address is not this machine's.
     """
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
     pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, alive_seconds), server)
     rank_grpc.add_RerankingServicer_to_server(RerankingService(gate, guard, alive_seconds), server)
     tei.add_services(server, gate, guard)
     health_pb2_grpc.add_HealthServicer_to_server(HealthService(gate), server)
-    files = (pb, rank_pb, tei_pb2, health_pb2)
-    names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]
-    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    if with_reflection:
+        files = (pb, rank_pb, tei_pb2, health_pb2)
+        names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     address = f"{host}:{port}"
     try:
         bound = server.add_insecure_port(address)
