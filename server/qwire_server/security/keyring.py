@@ -73,6 +73,13 @@ class Keyring:
         """Those that are good now; none where nobody needs one."""
         return self._watched.current() if self._watched else keys.Keys()
 
+    def find(self, authorization: str | None) -> Key | None:
+        """The key that a header of that name brings, whatever it may do; None if it is none."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != _SCHEME:
+            return None
+        return self.keys.find(token.strip())
+
     def admit(self, authorization: str | None, need: Need) -> Key | None:
         """The key by which a caller may come in; None where it needs none.
 
@@ -86,12 +93,9 @@ class Keyring:
         """
         if not self.is_on or not need:
             return None
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != _SCHEME:
-            raise Unauthenticated(_MISSING)
-        key = self.keys.find(token.strip())
+        key = self.find(authorization)
         if key is None:
-            raise Unauthenticated(_UNKNOWN)
+            raise Unauthenticated(_UNKNOWN if authorization else _MISSING)
         if not suffices(key.scopes, need):
             scopes = " or ".join(sorted(need))
             raise PermissionDenied(

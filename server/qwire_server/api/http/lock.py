@@ -46,9 +46,11 @@ class Lock:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         headers, route = Headers(scope=scope), route_of(scope["path"])
+        sent = headers.get("authorization")
+        scope[KEY] = self._keyring.find(sent)
         need = OPEN if scope["path"] in self._pages else NEEDS.get(route, ANY)
         try:
-            scope[KEY] = self._keyring.admit(headers.get("authorization"), need)
+            self._keyring.admit(sent, need)
         except RequestError as error:
             # What its client still sends is dropped by the HTTP server as it comes.
             response = refusal(error, shape_of(route))

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from qwire_server.api.rpc.open_calls import OpenCall
     from qwire_server.engine.observer import Observer
     from qwire_server.security.keyring import Keyring
-    from qwire_server.security.keys import Key
 
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -83,7 +82,8 @@ class Guard:
         self, method: str, context: Context, default_class: RequestClass
     ) -> AsyncIterator[tuple[Call, Tally]]:
         """Run a method's body; whatever it raises becomes a status."""
-        key, refused = self._key(method, context)
+        sent, need = authorization(context.invocation_metadata()), need_of(method)
+        key = self._keyring.find(sent)
         client = key.client if key else self._identify(context)
         call = replace(
             _call(method, context, default_class, client),
@@ -95,9 +95,7 @@ class Guard:
         self._gate.entered()
         ending: OpenCall | None = None
         try:
-            if refused:
-                raise refused  # noqa: TRY301  told like any other
-            with self.calls.open(key, need_of(method)) as ending:
+            with self.calls.open(self._keyring.admit(sent, need), need) as ending:
                 yield call, tally
         except RequestError as error:
             code, reason = error.grpc_code, error.code
@@ -135,14 +133,6 @@ class Guard:
         """In place of a method, for who may not call it; reads no message."""
         async with self.call(method, context, RequestClass.INTERACTIVE):
             raise error
-
-    def _key(self, method: str, context: Context) -> tuple[Key | None, RequestError | None]:
-        """Whose call it is, or why it may not be."""
-        sent = authorization(context.invocation_metadata())
-        try:
-            return self._keyring.admit(sent, need_of(method)), None
-        except RequestError as error:
-            return None, error
 
 
 def _call(method: str, context: Context, default_class: RequestClass, client: str) -> Call:
