@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import pickle
-import subprocess
-import sys
 import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +18,7 @@ from grpc_health.v1 import health_pb2
 import qwire
 from qwire import cli
 from qwire.v1 import embedding_pb2 as pb
-from support.keys import KeyFile, bearer
+from support.keys import KeyFile, bearer, keyed_process, peak
 from support.serving import fake_serving, until
 
 SCOPES = ("embed", "rerank", "metrics")
@@ -414,32 +411,12 @@ async def test_a_callable_key_may_rotate(file: KeyFile):
         assert running.observer.requests[-1].client == "key:next"
 
 
-def peak(process: subprocess.Popen[str]) -> int:
-    """Most memory that a process ever had, in bytes."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-
-
 @pytest.fixture
 def apart(file: KeyFile):
     """A server with keys in a process of its own, its ports, and a key."""
     key = file.new("a")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "support.keyed_server", str(file.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    assert process.stdin
-    assert process.stdout
-    ports = [int(port) for port in process.stdout.readline().split()]
-    try:
+    with keyed_process(file) as (process, ports):
         yield process, ports, key
-    finally:
-        process.stdin.close()
-        process.wait(15)
-        process.stdout.close()
 
 
 @pytest.mark.timeout(60)  # another process starts

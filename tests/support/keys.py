@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwire import keyfile
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 _LONG_AGO = 100.0  # seconds; a file that changed just now may not be whole, and waits
 
@@ -48,3 +52,30 @@ class KeyFile:
 def bearer(key: str | None) -> list[tuple[str, str]]:
     """The metadata, or the headers, that bring a key."""
     return [] if key is None else [("authorization", f"Bearer {key}")]
+
+
+@contextmanager
+def keyed_process(file: KeyFile) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A server with these keys and without a model, as a process, and its ports, gRPC's first."""
+    paths = os.pathsep.join(filter(None, sys.path))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "support.keyed_server", str(file.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        yield process, [int(port) for port in process.stdout.readline().split()]
+    finally:
+        process.stdin.close()
+        process.wait(15)
+        process.stdout.close()
+
+
+def peak(process: subprocess.Popen[str]) -> int:
+    """Most memory that a process ever had, in bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
