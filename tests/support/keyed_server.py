@@ -27,7 +27,8 @@ async def main() -> None:
     while not server.http_port:
         assert not starting.done(), starting.exception()
         await asyncio.sleep(0.01)
-    print(server.port, server.http_port, flush=True)
+    sys.stdout.write(f"{server.port} {server.http_port}\n")
+    sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
     os._exit(0)
 

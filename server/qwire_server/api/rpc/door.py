@@ -46,6 +46,6 @@ class Door(grpc.aio.ServerInterceptor):
         try:
             self._keyring.admit(sent, need_of(label))
         except RequestError as error:
-            refuse = partial(self._guard.refuse, label, error)
-            return grpc.stream_stream_rpc_method_handler(refuse)
+            turn_away = partial(self._guard.turn_away, label, error)
+            return grpc.stream_stream_rpc_method_handler(turn_away)
         return await continuation(handler_call_details)

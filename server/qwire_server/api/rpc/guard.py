@@ -96,7 +96,7 @@ class Guard:
         ending: OpenCall | None = None
         try:
             with self.calls.open(self._keyring.admit(sent, need), need) as ending:
-                yield call, tally
+                yield replace(call, check=ending.check), tally
         except RequestError as error:
             code, reason = error.grpc_code, error.code
             await _abort(context, error, call)
@@ -129,7 +129,9 @@ class Guard:
                 )
             )
 
-    async def refuse(self, method: str, error: RequestError, _: object, context: Context) -> None:
+    async def turn_away(
+        self, method: str, error: RequestError, _: object, context: Context
+    ) -> None:
         """In place of a method, for who may not call it; reads no message."""
         async with self.call(method, context, RequestClass.INTERACTIVE):
             raise error

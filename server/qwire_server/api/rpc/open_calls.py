@@ -36,6 +36,15 @@ class OpenCall:
     need: Need
     revoked: RequestError | None = None
 
+    def check(self) -> None:
+        """See that the key was not revoked since.
+
+        Raises:
+            RequestError: it was.
+        """
+        if self.revoked:
+            raise self.revoked
+
 
 class OpenCalls:
     """All of one server."""
@@ -65,14 +74,18 @@ class OpenCalls:
             await asyncio.sleep(_SECONDS)
             if self._keyring.keys is not self._keys:
                 self._keys = self._keyring.keys
-                self.end_revoked()
+                self._find_revoked()
+            # Each time anew: before Python 3.12 `wait_for` can swallow a cancellation, and does in
+            # busy streams; those ask `check`. One that is heard ends a call well within a second.
+            for task, call in self._open.items():
+                if call.revoked:
+                    task.cancel()
 
-    def end_revoked(self) -> None:
-        """Cancel each call whose key no longer lets it in."""
-        for task, call in self._open.items():
+    def _find_revoked(self) -> None:
+        """Note each call whose key no longer lets it in."""
+        for call in self._open.values():
             if call.key and not call.revoked:
                 try:
                     self._keyring.check(call.key, call.need)
                 except RequestError as error:
                     call.revoked = error
-                    task.cancel()
