@@ -2,12 +2,14 @@
 
     python examples/openai_sdk.py [http://localhost:8000/v1]
 
-For tools that speak OpenAI's interface and nothing else. Questions need the model's query prompt:
-`input_type` in the body says so, or `:query` behind the model's name.
+For tools that speak OpenAI's interface and nothing else. A server that has keys wants one, here
+from QWIRE_API_KEY; to others any will do. Questions need the model's query prompt: `input_type` in
+the body says so, or `:query` behind the model's name.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -20,7 +22,8 @@ QUESTION = "I forgot my password and nothing turned up in my inbox"
 def main(base_url: str = "http://localhost:8000/v1") -> None:
     """Index the articles, ask in both ways."""
     articles = load_articles("en")
-    with OpenAI(base_url=base_url, api_key="EMPTY") as client:
+    api_key = os.environ.get("QWIRE_API_KEY") or "EMPTY"
+    with OpenAI(base_url=base_url, api_key=api_key) as client:
         model = client.models.list().data[0].id
         reply = client.embeddings.create(model=model, input=[each.passage for each in articles])
         documents = np.array([each.embedding for each in reply.data])

@@ -34,6 +34,8 @@ _BY_CODE: dict[str, type[errors.QwireError]] = {
     "MODEL_FAILED": errors.ModelFailedError,
     "UNAVAILABLE": errors.ConnectionFailedError,
     "INTERNAL": errors.ServerError,
+    "UNAUTHENTICATED": errors.UnauthenticatedError,
+    "PERMISSION_DENIED": errors.PermissionDeniedError,
 }
 _HINT_DIGITS = 9  # of milliseconds: eleven days
 # For a status without the server's own code: from a proxy, from gRPC itself, from another server.

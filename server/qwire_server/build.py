@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Dispatcher
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.load_reranker import LoadedReranker
+    from qwire_server.security.keyring import Keyring
     from qwire_server.settings import Settings
 
 
@@ -43,6 +45,7 @@ def build(  # noqa: PLR0917  each is one of its kind
     ranker: LoadedReranker | None,
     observer: Observer,
     counters: Counters,
+    keyring: Keyring,
     loop: asyncio.AbstractEventLoop,
     on_fatal: Callable[[str], None],
 ) -> Built:
@@ -54,6 +57,7 @@ def build(  # noqa: PLR0917  each is one of its kind
         ranker: the reranker, if one is served; one of both at least.
         observer: told of each batch.
         counters: that `Stats` shows.
+        keyring: says what a key's client may use.
         loop: where answers go.
         on_fatal: told, in any thread, why the device or the engine is lost.
     """
@@ -74,8 +78,8 @@ def build(  # noqa: PLR0917  each is one of its kind
         stall_seconds=settings.stall_seconds,
     )
     pool = Pool(settings.tokenizer_threads)
-    quota = Quota(settings.client_tokens_per_minute, settings.client_streams)
-    room = Room(Admission(round(settings.queue_seconds * 1e6)), Quotas(lambda _: quota))
+    quotas = Quotas(partial(_quota, settings, keyring))
+    room = Room(Admission(round(settings.queue_seconds * 1e6)), quotas)
 
     def embedder(model: LoadedModel) -> Embedder:
         return Embedder(
@@ -94,4 +98,13 @@ def build(  # noqa: PLR0917  each is one of its kind
         pool,
         embedder(loaded) if loaded else None,
         Reranker(embedder(ranker.loaded), ranker.prompt) if ranker else None,
+    )
+
+
+def _quota(settings: Settings, keyring: Keyring, client: str) -> Quota:
+    """What a client may use: as its key says, else as the settings do."""
+    key = keyring.keys.by_client.get(client)
+    return Quota(
+        (key and key.tokens_per_minute) or settings.client_tokens_per_minute,
+        (key and key.streams) or settings.client_streams,
     )

@@ -4,6 +4,8 @@
     +-- StartError                 the process ends with status 2 and this one line
     |   +-- ModelError             the model cannot be served
     +-- RequestError               becomes a status on the wire
+        +-- Unauthenticated        UNAUTHENTICATED, 401
+        +-- PermissionDenied       PERMISSION_DENIED, 403
         +-- InvalidRequest         INVALID_ARGUMENT, 400
         |   +-- InvalidDimensions
         |   +-- TextTooLarge       bytes
@@ -63,6 +65,22 @@ class RequestError(ServerError):
         self.message = message
         self.index = index
         self.retry_after = retry_after
+
+
+class Unauthenticated(RequestError):
+    """No key, or none that is known here; never says which part of it is wrong."""
+
+    code = "UNAUTHENTICATED"
+    grpc_code = "UNAUTHENTICATED"
+    http_code = 401
+
+
+class PermissionDenied(RequestError):
+    """Known, and may not do this."""
+
+    code = "PERMISSION_DENIED"
+    grpc_code = "PERMISSION_DENIED"
+    http_code = 403
 
 
 class InvalidRequest(RequestError):

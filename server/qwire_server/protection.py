@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwire_server.engine.observer import ReloadRecord
 from qwire_server.errors import StartError
 from qwire_server.security.certificate import CertificateFiles
 from qwire_server.security.exposure import Exposure
+from qwire_server.security.keyring import Keyring
 from qwire_server.security.tls import Tls
 
 if TYPE_CHECKING:
@@ -18,21 +20,34 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("qwire.server")
 
 
-def protect(settings: Settings, observer: Observer) -> Tls | None:
-    """Open the certificate's files, and see that the server is not more open than it was told.
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Of both ports.
 
-    Returns:
-        What both ports present; None without TLS.
+    Attributes:
+        tls: what they present; None without TLS.
+        keyring: the keys that callers need.
+    """
+
+    tls: Tls | None
+    keyring: Keyring
+
+
+def protect(settings: Settings, observer: Observer) -> Protection:
+    """Open the files of certificates and keys, and see that the server is not too open.
 
     Raises:
         StartError: the files are of no use, or other machines could call though not all is
             protected.
     """
     tls = _tls(settings, observer)
+    keyring = Keyring(
+        settings.api_keys_file, lambda wrong: observer.reload(ReloadRecord("keys", wrong))
+    )
     missing = Exposure(
         host=settings.host,
         tls=tls is not None,
-        keys=False,  # AT MERGING: settings.api_keys_file is not None
+        keys=keyring.is_on,
         client_certificates=tls is not None and tls.wants_client_certificates,
         http=settings.http_port != "off",
     ).missing
@@ -47,7 +62,7 @@ def protect(settings: Settings, observer: Observer) -> Tls | None:
             settings.host,
             missing,
         )
-    return tls
+    return Protection(tls, keyring)
 
 
 def _tls(settings: Settings, observer: Observer) -> Tls | None:

@@ -18,9 +18,7 @@ from qwire._version import __version__
 from qwire_server.api.gate import Gate
 from qwire_server.api.metrics import MetricsObserver
 from qwire_server.api.rpc.guard import Guard
-from qwire_server.api.rpc.listener import listen
-from qwire_server.api.rpc.options import server_options
-from qwire_server.api.rpc.rules import ALIVE_SECONDS, StreamRules, lifetime
+from qwire_server.api.rpc.rules import ALIVE_SECONDS
 from qwire_server.api.stats import Counters
 from qwire_server.build import build
 from qwire_server.checkpoint.progress import Progress
@@ -28,10 +26,9 @@ from qwire_server.engine.observer import LogObserver, Observers
 from qwire_server.load import load_model
 from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
+from qwire_server.ports import open_grpc, open_http
 from qwire_server.protection import protect
-from qwire_server.settings.flags import words
 from qwire_server.telemetry import open_tracing
-from qwire_server.web import open_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +42,8 @@ if TYPE_CHECKING:
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.load_reranker import LoadedReranker
+    from qwire_server.protection import Protection
+    from qwire_server.security.keyring import Keyring
     from qwire_server.security.tls import Tls
     from qwire_server.settings import Settings
     from qwire_server.text.pool import Pool
@@ -100,8 +99,8 @@ class Server:
         self._pool: Pool | None = None
         self._grpc: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
-        self._tls: Tls | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._protection: Protection | None = None
+        self._patrols: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
@@ -129,27 +128,19 @@ class Server:
         """
         began = time.monotonic()
         chosen = self._settings
-        self._tls = protect(chosen, self._observer)
-        guard = Guard(self._gate, self._observer, self._identify, self._tracing)
-        life = lifetime(chosen.connection_seconds)
-        self._grpc, self.port = await listen(
-            chosen.host,
-            chosen.grpc_port,
-            self._gate,
-            guard,
-            rules=StreamRules(self._alive_seconds, chosen.stalled_seconds, life.notice),
-            options=server_options(chosen.max_connections, life),
-            tls=self._tls,
-            allowed_names=words(chosen.tls_allowed_names),
+        self._protection = protection = protect(chosen, self._observer)
+        guard = Guard(self._gate, self._observer, protection.keyring, self._identify, self._tracing)
+        self._grpc, self.port = await open_grpc(
+            chosen, self._gate, guard, protection, self._alive_seconds
         )
         try:
             self._http = await open_http(
-                self._settings,
+                chosen,
                 self._gate,
                 self._observer,
                 self._metrics,
                 tracing=self._tracing,
-                tls=self._tls,
+                protection=protection,
             )
             self.http_port = self._http.port if self._http else 0
             _LOG.info("listening on %s, not yet ready", self._places())
@@ -160,9 +151,11 @@ class Server:
             await self._grpc.stop(None)
             await self._close_http(0)
             raise
-        self._take_work(loaded, ranker)
-        if self._tls:
-            self._looking = asyncio.create_task(self._tls.keep_looking())
+        self._take_work(loaded, ranker, protection.keyring)
+        if protection.tls:
+            self._patrols.append(asyncio.create_task(protection.tls.keep_looking()))
+        if protection.keyring.is_on:
+            self._patrols.append(asyncio.create_task(guard.calls.patrol()))
         models = [m for m in (loaded, ranker and ranker.loaded) if m]
         _LOG.info(
             "qwire %s ready: %s on %s",
@@ -203,13 +196,17 @@ class Server:
         with suppress(asyncio.TimeoutError):  # calls that were cut give back what they hold
             await asyncio.wait_for(self._gate.idle(), _UNWIND_SECONDS)
         await self._close_http(ends - time.monotonic())
-        if self._looking:
-            self._looking.cancel()
+        for patrol in self._patrols:
+            patrol.cancel()
         if self._engine:
             await asyncio.to_thread(self._engine.close)
         if self._pool:
             await asyncio.to_thread(self._pool.close)
         await asyncio.to_thread(self._tracing.close)
+
+    @property
+    def _tls(self) -> Tls | None:
+        return self._protection.tls if self._protection else None
 
     def _places(self) -> str:
         """Where it listens, as the log says it."""
@@ -222,11 +219,20 @@ class Server:
         if self._http:
             await self._http.close(seconds)
 
-    def _take_work(self, loaded: LoadedModel | None, ranker: LoadedReranker | None) -> None:
+    def _take_work(
+        self, loaded: LoadedModel | None, ranker: LoadedReranker | None, keyring: Keyring
+    ) -> None:
         loop = asyncio.get_running_loop()
         on_fatal = partial(_in_loop, loop, self._fail)
         built = build(
-            self._settings, loaded, ranker, self._observer, self._counters, loop, on_fatal
+            self._settings,
+            loaded,
+            ranker,
+            self._observer,
+            self._counters,
+            keyring,
+            loop,
+            on_fatal,
         )
         self._engine, self._pool = built.engine, built.pool
         self._gate.open(built.embedder, built.reranker)

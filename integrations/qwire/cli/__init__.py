@@ -10,13 +10,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from qwire._version import __version__
-from qwire.cli import embed, info, rerank, verify
+from qwire.cli import embed, info, key, rerank, verify
 from qwire.errors import InvalidRequestError, QwireError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_VERBS = (embed, rerank, info, verify)
+_VERBS = (embed, rerank, info, verify, key)
 _SERVE_HELP = "run a server; `qwire serve --help` lists its settings"
 
 

@@ -60,6 +60,8 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INTERNAL: _ClassVar[ErrorCode]
     QUOTA_EXCEEDED: _ClassVar[ErrorCode]
     NOT_SERVED: _ClassVar[ErrorCode]
+    UNAUTHENTICATED: _ClassVar[ErrorCode]
+    PERMISSION_DENIED: _ClassVar[ErrorCode]
 INPUT_TYPE_UNSPECIFIED: InputType
 INPUT_TYPE_DOCUMENT: InputType
 INPUT_TYPE_QUERY: InputType
@@ -96,6 +98,8 @@ UNAVAILABLE: ErrorCode
 INTERNAL: ErrorCode
 QUOTA_EXCEEDED: ErrorCode
 NOT_SERVED: ErrorCode
+UNAUTHENTICATED: ErrorCode
+PERMISSION_DENIED: ErrorCode
 
 class EmbedOptions(_message.Message):
     __slots__ = ("model", "expected_fingerprint", "input_type", "instruction", "dimensions", "normalize", "truncate", "encoding", "request_class")

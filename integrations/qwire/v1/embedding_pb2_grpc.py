@@ -10,7 +10,7 @@ class EmbeddingStub(object):
 
     Request metadata that every method reads (all optional):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
-    authorization  "Bearer <key>"
+    authorization  "Bearer <id>.<secret>", on a server that has keys
 
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
@@ -56,7 +56,7 @@ class EmbeddingServicer(object):
 
     Request metadata that every method reads (all optional):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
-    authorization  "Bearer <key>"
+    authorization  "Bearer <id>.<secret>", on a server that has keys
 
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
@@ -141,7 +141,7 @@ class Embedding(object):
 
     Request metadata that every method reads (all optional):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
-    authorization  "Bearer <key>"
+    authorization  "Bearer <id>.<secret>", on a server that has keys
 
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII

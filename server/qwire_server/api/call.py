@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from qwire_server.api.trail import Trail
 from qwire_server.engine.work import Encoding, RequestClass
 from qwire_server.text.prompts import InputType
 from qwire_server.text.tokenizer import Truncate
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def _go_on() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,8 @@ class Call:
         client: key, else certificate name, else address without the port.
         deadline: seconds on the monotonic clock; infinity if there is none.
         default_class: for requests that name none.
+        sees_clients: whether it may be told of other clients.
+        check: raises the reason once the call must end, whatever was accepted.
         trail: what those who watch are told of it.
     """
 
@@ -30,6 +40,8 @@ class Call:
     client: str
     deadline: float
     default_class: RequestClass
+    sees_clients: bool = True
+    check: Callable[[], None] = _go_on
     trail: Trail = field(default_factory=Trail, repr=False, compare=False)
 
 

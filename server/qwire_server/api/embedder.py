@@ -208,9 +208,9 @@ class Embedder:
         self._dispatcher.close(key)
         self._engine.cancel(key)
 
-    def stats(self) -> Stats:
-        """How busy this server is."""
-        return look(self._counters, self.room, self._engine.waiting(), self._cost)
+    def stats(self, only: str | None = None) -> Stats:
+        """How busy this server is; `only` is the one client that is told of, None tells of all."""
+        return look(self._counters, self.room, self._engine.waiting(), self._cost, only)
 
     async def _rows(
         self, call: Call, plan: Plan, encoded: Encoded, costs: list[int]

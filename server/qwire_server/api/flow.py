@@ -115,9 +115,11 @@ class Flow:
         """The next thing to write; None at the end.
 
         Raises:
+            RequestError: the call must end now.
             Exception: what `fail` was given.
         """
         ready = await self._ready.get()
+        self._call.check()
         if isinstance(ready, Exception):
             raise ready
         return ready

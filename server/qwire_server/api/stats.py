@@ -120,8 +120,14 @@ class Stats:
     cost_accuracy: float
 
 
-def look(counters: Counters, room: Room, waiting: list[Waiting], cost: CostModel) -> Stats:
-    """The state of a server now."""
+def look(
+    counters: Counters,
+    room: Room,
+    waiting: list[Waiting],
+    cost: CostModel,
+    only: str | None = None,
+) -> Stats:
+    """The state of a server now; `only` is the one client that is told of, None tells of all."""
     now, admission, streams = clock.now(), room.admission, room.quotas.streams()
     classes = {c: ClassStats(held=admission.class_held(c)) for c in RequestClass}
     clients = {
@@ -135,7 +141,8 @@ def look(counters: Counters, room: Room, waiting: list[Waiting], cost: CostModel
         of_class.oldest = max(of_class.oldest, age)
         if client := clients.get(Asker(line.client, line.request_class)):
             client.oldest = age
-    most = sorted(clients.values(), key=lambda c: c.held, reverse=True)[:_MOST_CLIENTS]
+    shown = [c for c in clients.values() if only in {None, c.asker.client}]
+    most = sorted(shown, key=lambda c: c.held, reverse=True)[:_MOST_CLIENTS]
     return Stats(
         counters=counters,
         uptime=time.monotonic() - counters.started,

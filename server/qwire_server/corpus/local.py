@@ -22,6 +22,7 @@ from qwire_server.engine.observer import LogObserver
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import RequestError, StartError
 from qwire_server.load import load_model
+from qwire_server.security.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -75,7 +76,14 @@ class LocalEngine:
         self._thread.start()
         # An engine that is lost says so to each text, too.
         self._built = build(
-            settings, loaded, None, LogObserver(), Counters(), self._loop, _LOG.error
+            settings,
+            loaded,
+            None,
+            LogObserver(),
+            Counters(),
+            Keyring(None, _LOG.error),
+            self._loop,
+            _LOG.error,
         )
 
     def __enter__(self) -> Self:

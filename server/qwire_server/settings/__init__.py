@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from qwire_server.errors import StartError
 from qwire_server.settings import flags, foreign, variables
+from qwire_server.settings.keys import KeySettings
 from qwire_server.settings.limits import LimitSettings
 from qwire_server.settings.model import ModelSettings
 from qwire_server.settings.network import NetworkSettings
@@ -35,7 +36,13 @@ if TYPE_CHECKING:
 
 # The last base comes first in --help.
 class Settings(
-    LimitSettings, WorkSettings, TlsSettings, NetworkSettings, ModelSettings, BaseSettings
+    LimitSettings,
+    WorkSettings,
+    KeySettings,
+    TlsSettings,
+    NetworkSettings,
+    ModelSettings,
+    BaseSettings,
 ):
     """Serve one embedding model, one reranker, or both, over gRPC and HTTP.
 

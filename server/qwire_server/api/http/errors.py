@@ -14,7 +14,9 @@ from qwire_server.errors import (
     ModelNotFound,
     NotFinite,
     NotServed,
+    PermissionDenied,
     RequestError,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -61,7 +63,7 @@ def openai_shape(error: RequestError) -> tuple[int, dict[str, Any]]:
         "message": error.message,
         "type": kind,
         "param": None if error.index is None else f"input[{error.index}]",
-        "code": error.code.lower(),
+        "code": "invalid_api_key" if isinstance(error, Unauthenticated) else error.code.lower(),
     }
     return status, {"error": told}
 
@@ -88,6 +90,10 @@ def refusal(error: RequestError, shape: Shape) -> Response:
     """The whole response to a request that failed."""
     status, body = shape(error)
     headers = {"connection": "close"} if isinstance(error, BodyTooLarge) else {}
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="qwire"'
+    if isinstance(error, PermissionDenied):
+        headers["www-authenticate"] = 'Bearer realm="qwire", error="insufficient_scope"'
     seconds = error.retry_after
     if seconds is None and isinstance(error, Unavailable):
         seconds = _RETRY_SECONDS

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.http.body import Body
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     B = TypeVar("B", bound=Body)
 
 _LOG = logging.getLogger("qwire.server")
+KEY = "qwire.key"  # of a request's scope: the key that let it in, or None
 CLASS_HEADER = "x-qwire-class"
 TIMEOUT_HEADER = "x-qwire-timeout"
 INTERACTIVE_TEXTS = 16  # more in one request are bulk, unless the header says otherwise
@@ -179,7 +181,7 @@ def _call(method: str, request: Request, trail: Trail) -> Call:
     return Call(
         method=method,
         request_id=request_id(request.headers.get("x-request-id")),
-        client=identity(request),
+        client=identity(request.scope),
         deadline=float("inf"),
         default_class=RequestClass.INTERACTIVE,
         trail=trail,
@@ -201,7 +203,9 @@ def _urgency(call: Call, request: Request) -> tuple[Call, RequestClass | None]:
     return late, RequestClass[asked] if asked else None
 
 
-def identity(request: Request) -> str:
-    """The address without the port, which changes; as the gRPC front writes it."""
-    host = request.client.host if request.client else "unknown"
+def identity(scope: Scope) -> str:
+    """The key's name, else the address without the port, which changes; as over gRPC."""
+    if key := scope.get(KEY):
+        return str(key.client)
+    host = scope["client"][0] if scope.get("client") else "unknown"
     return f"ipv6:[{host}]" if ":" in host else f"ipv4:{host}"

@@ -18,12 +18,14 @@ class Rules:
         origins: web origins whose pages may call; `*` for all.
         body_bytes: most of one request's body.
         token_ids: whether arrays of token ids are taken in place of texts.
+        pages: whether the page, /docs and /openapi.json are there.
     """
 
     hosts: tuple[str, ...] = LOOPBACK_NAMES
     origins: tuple[str, ...] = ()
     body_bytes: int = 16 * 1024 * 1024
     token_ids: bool = False
+    pages: bool = True
 
 
 def allowed_hosts(listen_on: str, chosen: tuple[str, ...]) -> tuple[str, ...]:

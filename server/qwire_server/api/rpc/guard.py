@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -18,19 +19,25 @@ from google.protobuf import any_pb2
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.api.call import Call, request_id
+from qwire_server.api.rpc.needs import need_of
+from qwire_server.api.rpc.open_calls import OpenCalls
 from qwire_server.api.spans import NO_TRACING
 from qwire_server.api.trail import Trail
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import Internal, RequestError, Stalled
 from qwire_server.security.names import certificate_names
+from qwire_server.security.scopes import METRICS, suffices
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from typing import Any, NoReturn, TypeAlias
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from typing import Any, TypeAlias
 
     from qwire_server.api.gate import Gate
+    from qwire_server.api.rpc.open_calls import OpenCall
     from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
+    from qwire_server.security.keyring import Keyring
+    from qwire_server.security.keys import Key
 
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -54,19 +61,26 @@ class Guard:
     Args:
         gate: counts open calls.
         observer: told of each call when it ends.
-        identify: who calls; `identity` by default.
+        keyring: the keys.
+        identify: who calls, if no key says it; `identity` by default.
         tracing: of calls.
+
+    Attributes:
+        calls: that are open.
     """
 
     def __init__(
         self,
         gate: Gate,
         observer: Observer,
+        keyring: Keyring,
         identify: Callable[[Context], str] | None = None,
         tracing: Tracing = NO_TRACING,
     ) -> None:
+        self.calls = OpenCalls(keyring)
         self._gate = gate
         self._identify = identify or identity
+        self._keyring = keyring
         self._observer = observer
         self._tracing = tracing
 
@@ -75,13 +89,16 @@ class Guard:
         self, method: str, context: Context, default_class: RequestClass
     ) -> AsyncIterator[tuple[Call, Tally]]:
         """Run a method's body; whatever it raises becomes a status."""
-        call = self._begin(method, context, default_class)
+        sent, need = authorization(context.invocation_metadata()), need_of(method)
+        call = self._begin(method, context, default_class, self._keyring.find(sent))
         tally, began = Tally(), time.monotonic()
         context.set_trailing_metadata((("x-request-id", call.request_id),))
         code, reason = "OK", ""
         self._gate.entered()
+        ending: OpenCall | None = None
         try:
-            yield call, tally
+            with self.calls.open(self._keyring.admit(sent, need), need) as ending:
+                yield replace(call, check=ending.check), tally
         except Stalled as error:
             code, reason = error.grpc_code, error.code
             status, details, trailers = _status(error, call)
@@ -92,6 +109,9 @@ class Guard:
             code, reason = error.grpc_code, error.code
             await context.abort(*_status(error, call))
         except asyncio.CancelledError:
+            if ending and ending.revoked:
+                code, reason = ending.revoked.grpc_code, ending.revoked.code
+                await context.abort(*_status(ending.revoked, call))
             late = time.monotonic() >= call.deadline
             code, reason = ("DEADLINE_EXCEEDED",) * 2 if late else ("CANCELLED", "")
             raise
@@ -114,28 +134,34 @@ class Guard:
             )
             self._observer.request(record)
 
-    async def refuse(self, method: str, context: Context, why: str) -> NoReturn:
-        """End a call whose caller may not call, nothing of it read."""
-        asked, code = RequestClass.INTERACTIVE, grpc.StatusCode.PERMISSION_DENIED
-        call = self._begin(method, context, asked)
-        record = call.trail.end(
-            call, Tally(), code=code.name, reason=code.name, default_class=asked, seconds=0.0
-        )
-        self._observer.request(record)
-        await context.abort(code, ascii_line(why), (("x-request-id", call.request_id),))
+    async def turn_away(
+        self, method: str, error: RequestError, _: object, context: Context
+    ) -> None:
+        """In place of a method, for who may not call it; reads no message."""
+        async with self.call(method, context, RequestClass.INTERACTIVE):
+            raise error
 
-    def _begin(self, method: str, context: Context, default_class: RequestClass) -> Call:
+    def _begin(
+        self, method: str, context: Context, default_class: RequestClass, key: Key | None
+    ) -> Call:
         headers = dict(context.invocation_metadata() or ())
         sent = headers.get("x-request-id")
         remaining = context.time_remaining()
         return Call(
             method=method,
             request_id=request_id(sent if isinstance(sent, str) else None),
-            client=self._identify(context),
+            client=key.client if key else self._identify(context),
             deadline=float("inf") if remaining is None else time.monotonic() + remaining,
             default_class=default_class,
+            sees_clients=not self._keyring.is_on or bool(key and suffices(key.scopes, METRICS)),
             trail=Trail(self._observer.answer, self._tracing.begin("grpc", method, headers)),
         )
+
+
+def authorization(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+    """The header that holds the key."""
+    sent = dict(metadata or ()).get("authorization")
+    return sent if isinstance(sent, str) else None
 
 
 def identity(context: Context) -> str:

@@ -14,7 +14,6 @@ from qwire.v1 import rerank_pb2 as rank_pb
 from qwire.v1 import rerank_pb2_grpc as rank_grpc
 from qwire_server.api import tei
 from qwire_server.api.rpc.health import HealthService
-from qwire_server.api.rpc.names import AllowedNames
 from qwire_server.api.rpc.ranking import RerankingService
 from qwire_server.api.rpc.service import EmbeddingService
 from qwire_server.errors import StartError
@@ -38,8 +37,9 @@ async def listen(
     *,
     rules: StreamRules,
     options: Sequence[tuple[str, int]],
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     tls: Tls | None = None,
-    allowed_names: tuple[str, ...] = (),
+    with_reflection: bool = True,
 ) -> tuple[grpc.aio.Server, int]:
     """Bind, and answer from now on; calls are refused until the gate opens.
 
@@ -50,8 +50,9 @@ async def listen(
         guard: around each call.
         rules: of streams.
         options: of gRPC, see `server_options`.
+        interceptors: of calls, the first of them first.
         tls: of the port; None for none.
-        allowed_names: of client certificates; empty for any.
+        with_reflection: whether clients are told what services there are.
 
     Returns:
         The server, and the port that it listens on.
@@ -59,15 +60,15 @@ async def listen(
     Raises:
         StartError: the port is taken, or the address is not this machine's.
     """
-    interceptors = [AllowedNames(allowed_names, guard)] if allowed_names else []
     server = grpc.aio.server(options=options, interceptors=interceptors)
     pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, rules), server)
     rank_grpc.add_RerankingServicer_to_server(RerankingService(gate, guard, rules), server)
     tei.add_services(server, gate, guard, rules)
     health_pb2_grpc.add_HealthServicer_to_server(HealthService(gate), server)
-    files = (pb, rank_pb, tei_pb2, health_pb2)
-    names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]
-    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    if with_reflection:
+        files = (pb, rank_pb, tei_pb2, health_pb2)
+        names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     address = f"{host}:{port}"
     try:
         if tls:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from qwire_server.api.rpc.needs import label_of
+from qwire_server.errors import PermissionDenied
 from qwire_server.security.names import certificate_names
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class AllowedNames(grpc.aio.ServerInterceptor):
         async def look_first(requests: Any, context: Context) -> None:
             names = certificate_names(context.auth_context())
             if self._names.isdisjoint(names):
-                await self._guard.refuse(path.rpartition("/")[2], context, _told(names))
+                error = PermissionDenied(_told(names))
+                await self._guard.turn_away(label_of(path), error, requests, context)
             await _answer(method, requests, context)
 
         return grpc.stream_stream_rpc_method_handler(

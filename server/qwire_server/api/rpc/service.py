@@ -74,8 +74,9 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
 
     async def Stats(self, request: pb.StatsRequest, context: Context) -> pb.StatsResponse:
         """How busy it is."""
-        async with self._guard.call("Stats", context, RequestClass.INTERACTIVE):
+        async with self._guard.call("Stats", context, RequestClass.INTERACTIVE) as (call, _):
             embedder, reranker = self._gate.models()
             any_model = embedder or (reranker.embedder if reranker else None)
             assert any_model is not None
-            return wire.stats_response(any_model.stats())
+            only = None if call.sees_clients else call.client
+            return wire.stats_response(any_model.stats(only))

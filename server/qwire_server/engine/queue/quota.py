@@ -48,7 +48,7 @@ class Quotas:
     """What each client has left.
 
     Args:
-        quota_of: the limits of a client.
+        quota_of: the limits of a client; asked each time, as they may change.
     """
 
     def __init__(self, quota_of: Callable[[str], Quota]) -> None:
@@ -125,14 +125,16 @@ class Quotas:
         return {name: a.streams for name, a in self._accounts.items() if a.streams}
 
     def _account(self, client: str, now: int) -> _Account:
+        quota = self._quota_of(client)
         account = self._accounts.get(client)
         if account is None:
             if len(self._accounts) >= _MANY:
                 self._forget(now)
-            quota = self._quota_of(client)
             account = _Account(quota, float(quota.tokens_per_minute or 0), now)
             self._accounts[client] = account
         _earn(account, now)
+        if quota != account.quota:
+            _change(account, quota)
         return account
 
     def _forget(self, now: int) -> None:
@@ -142,6 +144,15 @@ class Quotas:
             saved_up = account.balance >= (account.quota.tokens_per_minute or 0)
             if saved_up and not account.streams and not account.stalled:
                 del self._accounts[name]
+
+
+def _change(account: _Account, quota: Quota) -> None:
+    """Other limits from now on; what was used, and what is open, stays."""
+    per_minute = float(quota.tokens_per_minute or 0)
+    if account.quota.tokens_per_minute is None:  # nothing was counted
+        account.balance = per_minute
+    account.balance = min(account.balance, per_minute)
+    account.quota = quota
 
 
 def _earn(account: _Account, now: int) -> None:

@@ -17,6 +17,12 @@ export class Refused extends Error {
   get passes() {
     return this.status === 429 || this.status === 503;
   }
+
+  /** What to say of it: the name of a sentence, and what it needs. */
+  get words() {
+    if (this.code === "permission_denied") return ["forbidden", {}];
+    return ["trouble", { reason: this.message }];
+  }
 }
 
 /** Whether what we know of the server is no longer so: its model, or whether it wants a key. */

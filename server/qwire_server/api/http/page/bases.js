@@ -114,7 +114,7 @@ export class Bases {
   async #failed(error) {
     if (!(error instanceof Refused)) throw error;
     if (isOutdated(error)) await this.#server.again();
-    else this.#state.set({ notice: error.message });
+    else this.#state.set({ notice: error.words });
   }
 
   #now() {

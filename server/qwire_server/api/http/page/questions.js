@@ -101,6 +101,6 @@ export class Questions {
   async #failed(error) {
     if (!(error instanceof Refused)) throw error;
     if (isOutdated(error)) await this.#server.again();
-    else this.#state.set({ trouble: error.message });
+    else this.#state.set({ trouble: error.words });
   }
 }

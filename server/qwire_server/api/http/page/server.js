@@ -1,10 +1,11 @@
 // How the server is, and what it serves: asked now and then, and when it does not answer.
 
 import { Gone, Refused, health, models } from "./api.js";
+import { apiKey } from "./settings.js";
 
 const CALM_MS = 5000;
 const ANXIOUS_MS = 1000;
-const LOCKED = [401, 403];
+const LOCKED = ["locked", "wrongKey", "forbidden"];
 
 export class Server {
   #state;
@@ -47,14 +48,14 @@ export class Server {
     try {
       const { status, reason } = await health();
       if (status !== "ready") return this.#tell({ phase: status, reason });
+      if (LOCKED.includes(this.#state.get("server").phase)) return; // until there is another key
       if (!this.#isReady()) this.#tell({ phase: "ready", reason: "", ...byTask(await models()) });
       for (const resolve of this.#waiters) resolve();
       this.#waiters.clear();
     } catch (error) {
       if (error instanceof Gone) this.#tell({ phase: "gone", reason: "" });
       else if (error instanceof Refused) {
-        const phase = LOCKED.includes(error.status) ? "locked" : "failed";
-        this.#tell({ phase, reason: error.message });
+        this.#tell({ phase: refusal(error), reason: error.message });
       } else throw error;
     }
   }
@@ -75,6 +76,11 @@ export class Server {
     if (before.phase === seen.phase && before.reason === seen.reason) return;
     this.#state.set({ server: { ...before, ...seen } });
   }
+}
+
+function refusal(error) {
+  if (error.status === 401) return apiKey() ? "wrongKey" : "locked";
+  return error.code === "permission_denied" ? "forbidden" : "failed";
 }
 
 function byTask(served) {

@@ -4,7 +4,8 @@ import { banner, byId, fill, make } from "../dom.js";
 import { t } from "../i18n.js";
 import { openKeyDialog } from "./header.js";
 
-const BAD = ["gone", "failed", "locked"];
+const WANTS_KEY = ["locked", "wrongKey", "forbidden"];
+const BAD = ["gone", "failed", ...WANTS_KEY];
 
 export function showAlerts(state) {
   state.watch(() => fill(byId("alerts"), ...alerts(state)));
@@ -23,6 +24,6 @@ function alerts(state) {
 }
 
 function key(phase) {
-  if (phase !== "locked") return [];
+  if (!WANTS_KEY.includes(phase)) return [];
   return [make("button", { type: "button", text: t("enterKey"), click: openKeyDialog })];
 }

@@ -19,7 +19,7 @@ export function showHeader(state, server) {
     apply(next);
     state.set({ theme: next });
   });
-  prepareKey(server);
+  prepareKey(state, server);
   state.watch(() => {
     language.textContent = t("otherLanguage");
     language.setAttribute("aria-label", `${t("otherLanguage")}, ${t("switchLanguage")}`);
@@ -48,7 +48,7 @@ function told({ phase, reason, embedder }) {
   return [light, name, make("span", { class: "more", text: `${dimensions} · ${device} · ${dtype}` })];
 }
 
-function prepareKey(server) {
+function prepareKey(state, server) {
   const dialog = byId("key-dialog");
   byId("key-button").addEventListener("click", openKeyDialog);
   byId("key-close").addEventListener("click", () => dialog.close());
@@ -58,9 +58,17 @@ function prepareKey(server) {
     dialog.close();
     server.again();
   });
+  let asked = false;
+  state.watch(() => {
+    if (asked || state.get("server").phase !== "locked") return;
+    asked = true; // once; then the banner has a button for it
+    openKeyDialog();
+  });
 }
 
 export function openKeyDialog() {
+  const dialog = byId("key-dialog");
+  if (dialog.open) return;
   byId("key").value = apiKey();
-  byId("key-dialog").showModal();
+  dialog.showModal();
 }

@@ -94,7 +94,7 @@ function notices(state, bases) {
     const told = t("stopped", { n: base.indexed, total: base.texts.length });
     shown.push(banner("calm", told, act("continue", () => bases.index())));
   }
-  if (state.get("notice")) shown.push(banner("bad", t("trouble", { reason: state.get("notice") })));
+  if (state.get("notice")) shown.push(banner("bad", t(...state.get("notice"))));
   const failed = Object.values(base.failed);
   if (failed.length) shown.push(banner("calm", count("failed", failed.length, { reason: failed[0] })));
   if (base.cut) shown.push(banner("calm", count("cut", base.cut)));

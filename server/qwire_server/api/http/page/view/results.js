@@ -34,7 +34,7 @@ function statusOf(state, results, { strengths }) {
 
 function warnings(state, results, { lost, scripts, strengths }) {
   const shown = [];
-  if (state.get("trouble")) shown.push(banner("bad", t("trouble", { reason: state.get("trouble") })));
+  if (state.get("trouble")) shown.push(banner("bad", t(...state.get("trouble"))));
   if (isStale(state.get("base"), state.get("server"))) shown.push(banner("bad", t("stale")));
   const { embedder } = state.get("server");
   if (!strengths.includes("meaningless")) return shown;
