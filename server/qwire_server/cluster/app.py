@@ -26,6 +26,8 @@ NAME = "qwire"
 ADD_SERVICES = "qwire_server.cluster.methods.add_services_to_server"
 # Our queue decides what is accepted, so Ray's bound is beyond what one replica ever holds.
 _MOST_CALLS = 100_000
+# We write our own lines; Ray's would be one for each call.
+LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 _REPLICA_VARIABLES = {
     # In Ray's own event loop: without the way to another thread, and with its flow control.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
@@ -72,6 +74,7 @@ def _options(settings: DeploySettings) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": settings.drain_seconds,
         "graceful_shutdown_wait_loop_s": 0.5,
         "health_check_period_s": 5,
+        "logging_config": LOGGING,
         "ray_actor_options": {
             "num_cpus": settings.replica_cpus,
             "num_gpus": _gpus(settings),

@@ -1,7 +1,9 @@
 """A gRPC context for our methods, over the little that Ray gives of one.
 
 Ray has no `abort`, and drops the trailers of a call that raises. So a refused call returns: with
-its status, its details and its trailers set, and an empty reply that gRPC never sends.
+its status, its message and its trailers set, and an empty reply that gRPC never sends. Only a
+stream that came through Ray's own proxy, as some do while no replica is up, must raise, because the
+proxy would take it for a success. It has the trailers in its message, where our client finds them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from ray.serve.grpc_util import RayServegRPCContext
 
 
+# What a client needs to know what to do; the rest is for people.
+_TOLD = ("qwire-error-code", "grpc-retry-pushback-ms")
+
+
 class Ended(Exception):  # noqa: N818  no error: how `abort` leaves a method
     """The call has its status."""
 
@@ -27,11 +33,15 @@ class Context:
     Args:
         given: Ray's.
         requests: messages of the client, where they are a stream.
+
+    Attributes:
+        failed: whether the call has a status that is not OK.
     """
 
     def __init__(
         self, given: RayServegRPCContext, requests: AsyncIterator[Any] | None = None
     ) -> None:
+        self.failed = False
         self._given = given
         self._requests = requests
         self._written: asyncio.Queue[Any] = asyncio.Queue(1)
@@ -52,7 +62,8 @@ class Context:
         """Ray does not tell; it cancels the call when its time is over."""
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        """Set the status."""
+        """Set the status, which is not OK."""
+        self.failed = True
         self._given.set_code(code)
 
     def set_details(self, details: str) -> None:
@@ -81,6 +92,17 @@ class Context:
         self.set_details(details)
         if trailing_metadata:
             self.set_trailing_metadata(trailing_metadata)
+        raise Ended
+
+    def end_in_words(self) -> None:
+        """End the call as `abort` did, with its trailers in its message.
+
+        Raises:
+            Ended: always.
+        """
+        trailers = dict(self._given.trailing_metadata())
+        told = " ".join(f"{name}={trailers[name]}" for name in _TOLD if name in trailers)
+        self.set_details(f"{self._given.details()} [{told}]")
         raise Ended
 
     async def read(self) -> Any:

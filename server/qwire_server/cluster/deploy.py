@@ -23,7 +23,12 @@ _OBJECT_STORE_BYTES = 128 * 2**20  # nothing of ours goes through Ray's shared m
 # Ray reads these when it is imported; a cluster that runs has those of its `ray start`.
 _VARIABLES = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 # How long a replica that stops can still be reached: on one machine its proxy knows at once.
-_LOCAL_VARIABLES = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3"}
+_LOCAL_VARIABLES = {
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
+    # A proxy that starts on a busy machine is not a dead one.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+}
 
 
 def deploy(
@@ -48,6 +53,7 @@ def deploy(
     if is_local:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with _connected(settings):
         _run(settings, load, load_ranker)
         if is_local:
@@ -96,6 +102,7 @@ def _run(
             "port": settings.grpc_port,
             "grpc_servicer_functions": [app.ADD_SERVICES],
         },
+        logging_config=app.LOGGING,
     )
     try:
         # A prefix, because an application without one is hidden from gRPC, too.

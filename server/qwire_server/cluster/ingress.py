@@ -11,6 +11,8 @@ import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import ray
+
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server import logs
 from qwire_server.cluster.context import Context, Ended
@@ -47,6 +49,9 @@ class Ingress:
         load: Callable[[Settings], LoadedModel] | None = None,
         load_ranker: Callable[[Settings, int], LoadedReranker] | None = None,
     ) -> None:
+        # What comes by Ray's proxy is a task of Ray; what comes from a client directly is not, and
+        # inherits this one.
+        self._began_in = ray.get_runtime_context().get_task_id()
         chosen = Settings(**settings)
         logs.configure(chosen.log_format, chosen.log_level)
         self._stream_seconds = stream_seconds
@@ -89,6 +94,8 @@ class Ingress:
             async for reply in context.replies(running):
                 yield reply
             await running
+            if context.failed and ray.get_runtime_context().get_task_id() != self._began_in:
+                context.end_in_words()
         finally:
             running.cancel()
             aging.cancel()
