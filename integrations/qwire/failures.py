@@ -173,6 +173,11 @@ def text_error(failure: pb.TextError, address: Address, position: int) -> errors
     return kind(f"{message} ({address.target})", code=code, index=position, target=address.target)
 
 
+def error_of(code: str, message: str) -> errors.QwireError:
+    """The typed error of one of the server's own codes."""
+    return _BY_CODE.get(code, errors.ServerError)(message, code=code or None)
+
+
 def name_index(message: str, index: int) -> str:
     """Make a message name a text as the caller counts: the server counts within one request."""
     renamed, times = re.subn(r"\btext \d+\b", f"text {index}", message, count=1)

@@ -162,9 +162,9 @@ def test_a_run_that_writes_nothing_leaves_nothing(folder, capsys):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("in.txt", "-o", "out.csv"), "must be .npy, .jsonl or -"),
-        (("in.csv", "-o", "out.npy"), "say --format txt or jsonl"),
-        (("-", "-o", "out.npy"), "say --format txt or jsonl"),
+        (("in.txt", "-o", "out.txt"), "must be .npy, .jsonl, .csv, .parquet, a folder or -"),
+        (("in.doc", "-o", "out.npy"), "say --format txt, jsonl, csv, tsv, parquet"),
+        (("-", "-o", "out.npy"), "say --format"),
         (("no.txt", "-o", "out.npy"), "cannot be read"),
         (("in.txt", "-o", "no/out.npy"), "cannot be written"),
         (("in.jsonl", "-o", "in.jsonl", "--overwrite"), "is the input"),
@@ -399,7 +399,7 @@ def done(server, folder, capsys):
     ("args", "words"),
     [
         (("--dimensions", "4"), "dimensions was None in the run before and is 4 now"),
-        (("--format", "jsonl"), "jsonl was False in the run before and is True now"),
+        (("--format", "jsonl"), "format was 'txt' in the run before and is 'jsonl' now"),
         (("--errors", "why.jsonl"), None),
     ],
 )

@@ -6,17 +6,18 @@ import io
 
 import pytest
 
-from qwire.cli import texts_in
+from qwire.corpus import lines as lines_in
 from qwire.cli.meter import Meter, clock, progress
-from qwire.cli.texts_in import Form, read_texts
+from qwire.corpus.lines import Lines, read_lines
+from qwire.corpus.rows import Form
 from qwire.errors import InvalidRequestError
 
-TXT = Form(jsonl=False)
-JSONL = Form(jsonl=True)
+TXT = Form("txt")
+JSONL = Form("jsonl")
 
 
 def read(content: bytes, form=TXT):
-    return list(read_texts(io.BytesIO(content), form))
+    return list(read_lines(Lines(io.BytesIO(content)), form))
 
 
 def test_line_ends_and_a_byte_order_mark_are_no_text():
@@ -47,7 +48,7 @@ def test_a_row_knows_its_place():
         (b"[1]", "the line holds no JSON object"),
         (b'{"body": "a"}', "the object has no field 'text'"),
         (b'{"text": 1}', "field 'text' is not a string"),
-        (b'{"text": null}', "field 'text' is not a string"),
+        (b'{"text": null}', "field 'text' is null"),
         (b'{"text": " \\n"}', "the text is empty"),
         (b'{"text": "\xff"}', "byte 10 of the line is not UTF-8"),
         (b"[" * 100_000, "invalid JSON: too deeply nested"),
@@ -61,17 +62,17 @@ def test_a_bad_line_says_what_is_wrong_with_it(line, error):
 
 @pytest.mark.parametrize("own_id", ["null", "1.5", "true", "[1]"])
 def test_an_id_is_a_string_or_a_whole_number(own_id):
-    ((row, _),) = read(b'{"text": "a", "n": %b}' % own_id.encode(), Form(True, id_field="n"))
+    ((row, _),) = read(b'{"text": "a", "n": %b}' % own_id.encode(), Form("jsonl", id_column="n"))
     assert row.error == "field 'n' is not a string or a whole number"
 
 
 def test_a_line_with_a_bad_text_keeps_its_id():
-    ((row, _),) = read(b'{"text": "", "n": 7}', Form(True, id_field="n"))
+    ((row, _),) = read(b'{"text": "", "n": 7}', Form("jsonl", id_column="n"))
     assert (row.id, row.error) == (7, "the text is empty")
 
 
 def test_a_line_without_end_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(texts_in, "_LONGEST_LINE", 10)
+    monkeypatch.setattr(lines_in, "_LONGEST_LINE", 10)
     rows = read(b"short\n" + b"x" * 95 + b"\nshort\n")
     assert [row.error for row, _ in rows] == [
         None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qwire.cli.meter import Meter
     from qwire.cli.places import Places
-    from qwire.cli.texts_in import Row
+    from qwire.corpus.rows import Row
     from qwire.cli.vectors_out import ErrorFile, Output
     from qwire.results import StreamItem
 
@@ -71,14 +71,8 @@ class Run:
             with closing(stream):
                 for item in stream:
                     self._add(item, output)
-        except KeyboardInterrupt:
-            stop = Stop(130, "interrupted")
-        except QwireError as error:
-            stop = Stop(2 if isinstance(error, InvalidRequestError) else 1, str(error))
-        except BrokenPipeError:
-            stop = Stop(1, "whoever read standard output is gone")
-        except OSError as error:
-            stop = Stop(1, str(error))
+        except BaseException as error:  # noqa: BLE001  what is unknown is raised again
+            stop = stop_of(error)
         self._close()
         return stop
 
@@ -126,16 +120,30 @@ class Run:
             places.complete()
             status = 1 if point.errors else 0
             if not quiet:
-                _say(f"{rates(meter.texts, meter.tokens, meter.seconds)}: {places.name}")
+                say(f"{rates(meter.texts, meter.tokens, meter.seconds)}: {places.name}")
         else:
             status = stop.status
-            _say(f"{stop.why}; {places.abandon(point.rows)}")
+            say(f"{stop.why}; {places.abandon(point.rows)}")
         if self._cut and not quiet:
-            _say(f"{counted(self._cut, 'text')} longer than the model takes: cut to fit")
+            say(f"{counted(self._cut, 'text')} longer than the model takes: cut to fit")
         if point.errors:
-            _say(f"{counted(point.errors, 'text')} failed{places.where_errors}")
+            say(f"{counted(point.errors, 'text')} failed{places.where_errors}")
         return status
 
 
-def _say(words: str) -> None:
+def stop_of(error: BaseException) -> Stop:
+    """What an error means for a run; one that is a bug is raised again."""
+    if isinstance(error, KeyboardInterrupt):
+        return Stop(130, "interrupted")
+    if isinstance(error, QwireError):
+        return Stop(2 if isinstance(error, InvalidRequestError) else 1, str(error))
+    if isinstance(error, BrokenPipeError):
+        return Stop(1, "whoever read standard output is gone")
+    if isinstance(error, OSError):
+        return Stop(1, str(error))
+    raise error
+
+
+def say(words: str) -> None:
+    """One line on stderr."""
     print(f"qwire embed: {words}", file=sys.stderr)

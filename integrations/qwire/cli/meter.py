@@ -38,14 +38,15 @@ class Meter:
         """Since the beginning."""
         return time.monotonic() - self._began
 
-    def add(self, tokens: int, done: int) -> None:
-        """One more text is answered.
+    def add(self, tokens: int, done: int, texts: int = 1) -> None:
+        """One more text is answered, or several.
 
         Args:
             tokens: of the text.
             done: units of work so far, those of an earlier run included.
+            texts: how many.
         """
-        self.texts += 1
+        self.texts += texts
         self.tokens += tokens
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._pause

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from qwire.cli.target import add_target
-from qwire.cli.texts_in import BLANK, Form, read_texts
 from qwire.client import Client
+from qwire.corpus.lines import Lines, read_lines
+from qwire.corpus.rows import BLANK, Form
 from qwire.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from qwire.cli.texts_in import Row
+    from qwire.corpus.rows import Row
 
 _EPILOG = """examples:
   qwire rerank "When do I get my money back?" documents.txt --top-n 3
@@ -87,10 +88,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _read(options: argparse.Namespace) -> list[tuple[Row, str]]:
     kind = options.format or ("jsonl" if options.file.endswith(".jsonl") else "txt")
-    form = Form(jsonl=kind == "jsonl", field=options.field)
+    form = Form(kind, options.field)
     documents = []
     with _open(options.file) as file:
-        for row, text in read_texts(file, form):
+        for row, text in read_lines(Lines(file), form):
             if row.error is None:
                 documents.append((row, text))
             elif row.error != BLANK:

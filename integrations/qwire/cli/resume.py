@@ -9,13 +9,14 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from qwire.corpus.manifest import refuse_changes
 from qwire.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from qwire.cli.texts_in import Row
+    from qwire.corpus.rows import Row
 
 
 @dataclass
@@ -69,11 +70,5 @@ def find_point(path: Path, settings: dict[str, Any]) -> Point:
         InvalidRequestError: it was a run with other settings.
     """
     point = Point(**json.loads(path.read_text("utf-8")))
-    changed = [name for name, value in settings.items() if point.settings.get(name) != value]
-    if changed:
-        name = changed[0]
-        raise InvalidRequestError(
-            f"{name} was {point.settings.get(name)!r} in the run before and is {settings[name]!r} "
-            "now: begin anew with --overwrite, or resume with what it was"
-        )
+    refuse_changes(point.settings, settings)
     return point

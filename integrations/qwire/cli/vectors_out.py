@@ -17,8 +17,10 @@ from qwire.errors import ServerError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qwire.cli.texts_in import Row
+    from numpy.typing import NDArray
+
     from qwire.cli.whole_file import Sink
+    from qwire.corpus.rows import Row
     from qwire.results import StreamItem
 
 # A multiple of 64, as numpy wants it, with room for any number of rows.
@@ -113,10 +115,8 @@ class JsonlFile:
         if item.embedding is None:
             self._sink.append(_line({**start, "vector": None, "error": error}))
             return
-        # Nine digits are a float32 exactly, at two thirds of the length of the float64 next to it.
-        values = ",".join([f"{value:.9g}" for value in item.embedding.tolist()])
         end = f'"tokens": {item.tokens}, "truncated": {item.truncated}}}\n'
-        self._sink.append(f'{json.dumps(start)[:-1]}, "vector": [{values}], {end}'.encode())
+        self._sink.append(f'{json.dumps(start)[:-1]}, "vector": [{values_of(item.embedding)}], {end}'.encode())
 
     def close(self, end: int) -> None:
         """Leave the first `end` bytes, and let the file go."""
@@ -159,6 +159,14 @@ class ErrorFile:
         """Leave the first `end` bytes, and let the file go."""
         if self._file is not None:
             self._file.close(end)
+
+
+def values_of(vector: NDArray[np.float32]) -> str:
+    """The values with commas between them.
+
+    Nine digits are a float32 exactly, at two thirds of the length of the float64 next to it.
+    """
+    return ",".join([f"{value:.9g}" for value in vector.tolist()])
 
 
 def _line(fields: dict[str, Any]) -> bytes:

@@ -1,0 +1,1 @@
+"""A corpus: texts of a file in, a folder of part files out. Knows neither servers nor models."""

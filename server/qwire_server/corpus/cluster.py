@@ -1,0 +1,125 @@
+"""Makes parts in a pool of actors, with Ray Data.
+
+What goes through Ray is the list of parts and what became of each: rows and vectors go from file to
+file, inside an actor. So nothing fills the object store, and what is done is what has its name.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+# Read when Ray is imported. Its logs are files; what the caller must know is said by us.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+
+import ray
+import ray.data
+
+from qwire.errors import InvalidRequestError, ServerError
+from qwire_server.corpus.actor import PartActor, record_of, told_from
+from qwire_server.corpus.local import read_settings
+from qwire_server.load import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from qwire.corpus.manifest import Done
+    from qwire.corpus.parts import Job, Tick
+    from qwire.corpus.plan import Part
+    from qwire_server.load import LoadedModel
+    from qwire_server.settings import Settings
+
+__all__ = ["Cluster", "read_settings"]
+_TRIES = 4  # of a part, and of an actor, where Ray's default is for ever
+_STORE_BYTES = 128 * 2**20  # of a cluster of our own: nothing but lists of parts goes through it
+
+
+class Cluster:
+    """The cluster that RAY_ADDRESS names, or one on this machine; use in `with`.
+
+    Args:
+        settings: of the model.
+        actors: how many; None is one for each GPU, or for each machine if there is none.
+        load: where the model comes from, in each actor.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        actors: int | None = None,
+        load: Callable[[Settings], LoadedModel] = load_model,
+    ) -> None:
+        self._settings = settings
+        self._actors = actors
+        self._load = load
+
+    def __enter__(self) -> Self:
+        quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+        try:
+            if os.environ.get("RAY_ADDRESS"):
+                ray.init(**quiet)
+            else:
+                ray.init(
+                    "local", object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet
+                )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InvalidRequestError(f"no Ray cluster: {error}") from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        ray.shutdown()
+
+    def make(self, job: Job, parts: Sequence[Part], tick: Tick) -> Iterator[Done]:
+        """Each part as it gets its name, in any order.
+
+        Raises:
+            InvalidRequestError: the model cannot be loaded, or is not that of the job.
+            ServerError: an actor could not make its part.
+        """
+        if not parts:
+            return
+        ray.data.DataContext.get_current().enable_progress_bars = False  # there is ours
+        records = ray.data.from_items(list(map(record_of, parts)), override_num_blocks=len(parts))
+        made = records.map_batches(
+            PartActor,
+            batch_size=1,
+            fn_constructor_kwargs={"settings": self._settings, "load": self._load, "job": job},
+            **self._pool(len(parts)),
+        )
+        try:
+            for record in made.iter_rows():
+                done = told_from(record).result()
+                tick(done.rows, done.tokens)
+                yield done
+        except ray.exceptions.RayError as error:
+            raise ServerError(f"the cluster failed: {str(error).strip().splitlines()[-1]}") from error
+
+    def _pool(self, parts: int) -> dict[str, Any]:
+        """How many actors, and what each of them takes up."""
+        resources = ray.cluster_resources()
+        gpus = resources.get("GPU", 0.0)
+        machines = sum(1 for node in ray.nodes() if node["Alive"])
+        actors = min(self._actors or int(gpus) or machines, parts)
+        share: dict[str, Any] = {"num_cpus": max(1, int(resources.get("CPU", 1.0)) // actors)}
+        if gpus:
+            share = {"num_cpus": 1, "num_gpus": min(1.0, gpus / actors)}
+        return {
+            "compute": ray.data.ActorPoolStrategy(size=actors),
+            "ray_remote_args_fn": _bounded,
+            **share,
+        }
+
+
+def _bounded() -> dict[str, int]:
+    """What takes its actor down again and again ends the run; Ray's default is to go on for ever."""
+    return {"max_restarts": _TRIES - 1, "max_task_retries": _TRIES - 1}

@@ -1,0 +1,125 @@
+"""The engine in this process, behind the words of `qwire.Client`: no server, no socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from qwire.errors import InvalidRequestError
+from qwire.failures import error_of
+from qwire.info import read_description
+from qwire.options import embed_options
+from qwire_server import settings as all_settings
+from qwire_server.api.call import Call
+from qwire_server.api.flow import Flow
+from qwire_server.api.rpc.wire import describe_response, options_from
+from qwire_server.api.stats import Counters
+from qwire_server.build import build
+from qwire_server.corpus.stream import stream_items
+from qwire_server.engine.observer import LogObserver
+from qwire_server.engine.work import RequestClass
+from qwire_server.errors import RequestError, StartError
+from qwire_server.load import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from qwire.info import Description
+    from qwire.results import StreamItem
+    from qwire_server.load import LoadedModel
+    from qwire_server.settings import Settings
+
+_LOG = logging.getLogger("qwire.server")
+
+
+def read_settings(model: str | None) -> Settings:
+    """Settings of the model, from variables and the file that QWIRE_CONFIG names.
+
+    Raises:
+        InvalidRequestError: one is wrong.
+    """
+    try:
+        return all_settings.load([] if model is None else ["--model", model])
+    except StartError as error:
+        raise InvalidRequestError(str(error)) from None
+
+
+class LocalEngine:
+    """A loaded model that takes streams; use in `with`.
+
+    Args:
+        settings: as of a server.
+        load: where the model comes from; from where the settings say by default.
+
+    Raises:
+        InvalidRequestError: the model cannot be loaded.
+    """
+
+    def __init__(
+        self, settings: Settings, load: Callable[[Settings], LoadedModel] = load_model
+    ) -> None:
+        try:
+            loaded = load(settings)
+        except StartError as error:
+            raise InvalidRequestError(str(error)) from None
+        self._served = loaded.served
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="qwire-local", daemon=True
+        )
+        self._thread.start()
+        # An engine that is lost says so to each text, too.
+        self._built = build(
+            settings, loaded, None, LogObserver(), Counters(), self._loop, _LOG.error
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._built.engine.close()
+        self._built.pool.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def describe(self) -> Description:
+        """The model."""
+        return read_description(describe_response(self._served, None))
+
+    def embed_stream(
+        self,
+        texts: Iterable[tuple[Any, str]],
+        *,
+        ordered: bool = True,  # noqa: ARG002  a word of `Client.embed_stream`; they always are
+        **words: Any,
+    ) -> Generator[StreamItem, None, None]:
+        """Embed any number of texts in constant memory; one item comes for each, in their order.
+
+        Args:
+            texts: pairs of any id and a text.
+            ordered: they are.
+            words: of `Client.embed_stream`, those about vectors.
+
+        Raises:
+            InvalidRequestError: a word that the model does not take.
+            ServerError: the device or the engine is lost.
+        """
+        assert self._built.embedder is not None
+        call = Call("embed", "local", "local", float("inf"), RequestClass.BULK)
+        try:
+            plan = self._served.plan(call, options_from(embed_options(**words)))
+        except RequestError as error:
+            raise error_of(error.code, error.message) from None
+        flow = Flow(self._built.embedder, call)
+        return stream_items(self._loop, flow, plan, iter(texts))
