@@ -57,16 +57,20 @@ def identify(context: Any) -> str:
     return str(dict(context.invocation_metadata()).get("authorization", "nobody"))
 
 
-async def main() -> None:
-    seconds = float(sys.argv[1])
-    settings = dict(argument.split("=", 1) for argument in sys.argv[2:])
+def slow_model(seconds: float) -> LoadedModel:
+    """A model that takes so long for each text."""
     model = fake_model(FakeRunner(), batch_tokens=64 * MAX_TOKENS, stream_tokens=256 * TOKENS)
-    slow = LoadedModel(
+    return LoadedModel(
         model.served,
         model.tokenizer,
         SleepRunner(seconds),
         CostModel(per_token=seconds * 1e6 / TOKENS),
     )
+
+
+async def main() -> None:
+    slow = slow_model(float(sys.argv[1]))
+    settings = dict(argument.split("=", 1) for argument in sys.argv[2:])
     chosen = Settings(model="demo", grpc_port=0, http_port="off", drain_seconds=5, **settings)
     server = Server(chosen, load=lambda _: slow, identify=identify)
     stopping = asyncio.Event()

@@ -19,23 +19,23 @@ from qwire_server.cluster.context import Context, Ended
 from qwire_server.cluster.methods import RPCS
 from qwire_server.cluster.replica import Replica
 from qwire_server.cluster.scaling import QUEUED_SECONDS
-from qwire_server.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from ray.serve.grpc_util import RayServegRPCContext
 
     from qwire_server.cluster.methods import Rpc
     from qwire_server.load import LoadedModel
     from qwire_server.load_reranker import LoadedReranker
+    from qwire_server.settings import Settings
 
 
 class Ingress:
     """One replica.
 
     Args:
-        settings: of the server, as `app.application` writes them.
+        settings: of the server.
         stream_seconds: after which a stream of `qwire.v1` is told to reconnect, so that it ends
             in time on a replica that stops, and finds those that have come.
         load: see `Replica`.
@@ -44,7 +44,7 @@ class Ingress:
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self,
-        settings: Mapping[str, Any],
+        settings: Settings,
         stream_seconds: float,
         load: Callable[[Settings], LoadedModel] | None = None,
         load_ranker: Callable[[Settings, int], LoadedReranker] | None = None,
@@ -52,10 +52,9 @@ class Ingress:
         # What comes by Ray's proxy is a task of Ray; what comes from a client directly is not, and
         # inherits this one.
         self._began_in = ray.get_runtime_context().get_task_id()
-        chosen = Settings(**settings)
-        logs.configure(chosen.log_format, chosen.log_level)
+        logs.configure(settings.log_format, settings.log_level)
         self._stream_seconds = stream_seconds
-        self._replica = Replica(chosen, load, load_ranker)
+        self._replica = Replica(settings, load, load_ranker)
         await self._replica.start()
 
     def check_health(self) -> None:

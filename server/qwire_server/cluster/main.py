@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import ray  # noqa: F401  where the extra `ray` is not installed, importing this module must fail
+
 from qwire_server import logs, settings
 from qwire_server.errors import StartError
 from qwire_server.settings.deploy import DeploySettings
@@ -19,8 +21,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 once it is deployed, or after a clean stop of a cluster of our own; 2 if it cannot be.
     """
-    import ray  # noqa: F401, PLC0415  where the extra `ray` is not installed, this must fail
-
     try:
         chosen = settings.load_as(
             DeploySettings, sys.argv[1:] if argv is None else argv, "deploy"

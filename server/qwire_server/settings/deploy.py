@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
@@ -36,9 +37,12 @@ class DeploySettings(ReplicaSettings, Settings):
 
     Each flag is also a variable, QWIRE_<FLAG>, and a key of the TOML file that --config names.
 
+    The cluster is the one that RAY_ADDRESS names (auto: the one that this machine belongs to), or
+    one on this machine, for as long as the command runs.
+
     For example:
-      qwire deploy --model demo --replicas 2       on this machine, until Ctrl-C
-      qwire deploy --ray-address auto --replicas 2 --max-replicas 8
+      qwire deploy --model demo --replicas 2
+      RAY_ADDRESS=auto qwire deploy --replicas 2 --max-replicas 8
     """
 
     @model_validator(mode="after")
@@ -54,7 +58,10 @@ class DeploySettings(ReplicaSettings, Settings):
             raise ValueError("--max-replicas is less than --replicas")
         return self
 
-    def of_a_replica(self) -> dict[str, Any]:
-        """What each replica needs of them, as `Settings` takes it."""
-        fields = set(Settings.model_fields) - {"config"}
-        return self.model_dump(mode="json", include=fields & _TAKEN)
+    def of_a_replica(self) -> Settings:
+        """Those that each replica needs, wherever it runs."""
+        kept = self.model_dump(include=set(Settings.model_fields) - {"config"})
+        for name in ("model", "reranker"):
+            if kept[name] and Path(kept[name]).expanduser().is_dir():
+                kept[name] = str(Path(kept[name]).expanduser().resolve())
+        return Settings(**kept)

@@ -8,11 +8,6 @@ from pydantic import BaseModel, Field
 class ReplicaSettings(BaseModel):
     """Of `qwire deploy` alone."""
 
-    ray_address: str | None = Field(
-        None,
-        description="a running Ray cluster, host:port, or auto for the one that this machine "
-        "belongs to; default: start one on this machine, which ends with the command",
-    )
     replicas: int = Field(1, gt=0, description="replicas, or the fewest with --max-replicas")
     max_replicas: int | None = Field(
         None, gt=0, description="most replicas; default: as many as --replicas, always"
