@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import time
 
 import grpc
@@ -37,12 +38,13 @@ def test_calls_are_spread_over_the_replicas(cluster, client):
 def test_a_stream_is_told_to_reconnect_so_that_a_replica_can_stop(cluster):
     """After two thirds of the drain time, whatever its client does."""
     with grpc.insecure_channel(cluster.target) as channel:
-        asked = iter([pb.EmbedStreamRequest(ids=[1], texts=["a"])])
-        waiting = itertools.chain(asked, iter(time.sleep, 0))  # never half-closes
-        replies = pb_grpc.EmbeddingStub(channel).EmbedStream(waiting, timeout=60)
+        asked: queue.SimpleQueue[pb.EmbedStreamRequest | None] = queue.SimpleQueue()
+        asked.put(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
+        replies = pb_grpc.EmbeddingStub(channel).EmbedStream(iter(asked.get, None), timeout=60)
         assert next(replies).ids == [1]
         assert next(replies).notice == pb.NOTICE_RECONNECT
-        replies.cancel()
+        asked.put(None)
+        assert not list(replies)
 
 
 def test_a_stream_longer_than_that_loses_nothing(client):
@@ -112,9 +114,9 @@ def test_replicas_come_for_work_that_waits_and_go_without_it(slow_cluster):
 def test_what_does_not_fit_is_refused_with_a_time_to_come_back(slow_cluster):
     """Who waits it out is served."""
     hasty = Client(slow_cluster.target, max_attempts=1, max_concurrency=64, batch_size=1)
-    with hasty, Client(slow_cluster.target, timeout=120) as patient:
-        with InBackground(lambda: ask_for_too_much(hasty)):
-            assert len(patient.embed([f"q {n}" for n in range(10)]).vectors) == 10
+    patient = Client(slow_cluster.target, timeout=120)
+    with hasty, patient, InBackground(lambda: ask_for_too_much(hasty)):
+        assert len(patient.embed([f"q {n}" for n in range(10)]).vectors) == 10
 
 
 def ask_for_too_much(client: Client) -> None:
@@ -127,7 +129,16 @@ def ask_for_too_much(client: Client) -> None:
 def test_what_is_late_is_dropped(slow_cluster):
     """Ray tells a replica no deadline, but cancels the call."""
     with Client(slow_cluster.target) as client:
+        before = computed(client)
         with pytest.raises(DeadlineExceededError):
-            client.embed(["q 1"] * 40, timeout=0.3)
+            client.embed(["q 1"] * 20, timeout=0.3)
         while any(client.stats().interactive.held_seconds for _ in range(5)):
             time.sleep(0.01)
+        assert computed(client) < before + 20
+
+
+def computed(client: Client) -> int:
+    """Texts, by all replicas."""
+    seen = [(round(time.monotonic() - s.uptime_seconds), s.texts)
+            for s in (client.stats() for _ in range(10))]
+    return sum(dict(sorted(seen)).values())

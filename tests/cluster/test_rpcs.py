@@ -93,7 +93,7 @@ def test_every_rpc_has_a_name_of_its_own():
 
 
 def test_every_rpc_is_asked_here():
-    """But for the watch, which never ends, and a method of newer stubs that no server of ours has."""
+    """But for the watch, which never ends, and a method of newer stubs that our server lacks."""
     others = {"grpc.health.v1.Health/Watch", "grpc.health.v1.Health/List"}
     assert set(_BY_PATH) - others == set(ASKED)
 

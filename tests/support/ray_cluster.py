@@ -175,7 +175,7 @@ class RayCluster:
 
 
 class InBackground:
-    """Runs a function again and again in a thread, until the `with` is left; its error is raised."""
+    """Runs a function again and again in a thread until the `with` is left; raises its error."""
 
     def __init__(self, function: object) -> None:
         self.times = 0
@@ -225,7 +225,6 @@ def main() -> None:
     from qwire_server.cluster.deploy import deploy  # noqa: PLC0415
     from qwire_server.settings import load_as  # noqa: PLC0415
     from qwire_server.settings.deploy import DeploySettings  # noqa: PLC0415
-
     from support.ray_cluster import load_slow  # noqa: PLC0415  not __main__'s, for replicas
 
     logs.configure("text", "info")

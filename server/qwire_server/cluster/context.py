@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _TOLD = ("qwire-error-code", "grpc-retry-pushback-ms")
 
 
-class Ended(Exception):  # noqa: N818  no error: how `abort` leaves a method
-    """The call has its status."""
+class Ended(Exception):
+    """The call has its status: no error, but how `abort` leaves a method."""
 
 
 class Context:

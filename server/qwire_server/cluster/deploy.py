@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from qwire._version import __version__
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
@@ -118,7 +119,15 @@ def _run(
         serve.run(application, name=app.NAME, route_prefix=f"/{app.NAME}")
     except (ray.exceptions.RayError, RuntimeError, TimeoutError) as error:
         raise StartError(f"the replicas do not start: {_reason(error)}") from error
-    _LOG.info("qwire ready: on grpc port %d of every node of the cluster", settings.grpc_port)
+    most = settings.max_replicas
+    many = f"{settings.replicas} to {most}" if most else f"{settings.replicas}"
+    _LOG.info(
+        "qwire %s ready: %s replicas on grpc %s:%d, and on this port of every node",
+        __version__,
+        many,
+        "127.0.0.1",
+        settings.grpc_port,
+    )
 
 
 def _reason(error: Exception) -> str:
