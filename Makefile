@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
   -p llama_index.postprocessor.qwire -p benchmarks
 
-.PHONY: help demo set-up browser test test-all test-gpu test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
+.PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,10 @@ test-all: lint browser ## lint, then every test that needs no GPU
 
 test-gpu: set-up ## the tests that need a CUDA device
 	$(VENV) -m pytest -m gpu
+
+test-ray: ## the tests that start Ray clusters on this machine, in an environment of their own
+	@$(PYTHON) scripts/environment.py ray
+	.venv-ray/bin/python -m pytest -m "ray and not soak and not gpu"
 
 test-clients: ## test client and adapters without torch, on one Python (PYTHON=python3.13)
 	@$(PYTHON) scripts/clients.py tested

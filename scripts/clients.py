@@ -57,7 +57,7 @@ def set_up(versions: str) -> str:
         constraints.write_text(constrain(versions), encoding="utf-8")
         print(f"clients: pip brings {venv.name} up to date.", flush=True)
         tools = TOOLS if versions == "oldest" else [*TOOLS, SUITE]
-        install(python, ["-c", str(constraints), "-e", ".[progress]", *ADAPTERS, *tools])
+        install(python, ["-c", str(constraints), "-e", ".[progress,corpus]", *ADAPTERS, *tools])
     return python
 
 

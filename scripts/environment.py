@@ -1,5 +1,7 @@
 """Create or refresh `.venv`, once: `python3 scripts/environment.py demo` or `... dev`.
 
+`... ray` makes `.venv-ray`, so that Ray and its hundred packages are nobody else's.
+
 Knows nothing about what the packages do, calls no git and needs nothing but the standard library.
 It also starts under a Python too old for the project (3.6 and later), in order to find a newer one:
 hence the annotations in quotes, and no newer syntax.
@@ -26,11 +28,13 @@ SETS = {
     # `langchain` beside the adapters: its init_chat_model is what `--llm` names a model to.
     "demo": ["-e", ".[server,demo,progress]", *ADAPTERS, "langchain"],
     "dev": ["-e", ".[dev]", *ADAPTERS],
+    "ray": ["-e", ".[dev,ray]", *ADAPTERS],
 }
-COVERED_BY = {"demo": ["demo", "dev"], "dev": ["dev"]}
+COVERED_BY = {"demo": ["demo", "dev"], "dev": ["dev"], "ray": ["ray"]}
+FOLDERS = {"ray": ".venv-ray"}  # of the others, .venv
 
 DOWNLOADS = """\
-Setting up .venv for `{name}`, once. The big downloads:
+Setting up {venv} for `{name}`, once. The big downloads:
   torch       {torch}
   the rest    about 250 MB in 100 packages, 84 MB of them the demo model
 {pip}pip reads its usual PIP_* variables and files, for an index mirror or a proxy say.
@@ -66,15 +70,16 @@ sys.exit(any(d.files is None or not all(map(whole, d.files)) for d in m.distribu
 
 
 class Project(NamedTuple):
-    """A tree to set up: its folder, and the pip arguments of each set."""
+    """A tree to set up: its folder, the pip arguments of each set, the environment's name."""
 
     root: Path
     sets: "dict[str, list[str]]"
+    folder: str = ".venv"
 
     @property
     def venv(self) -> Path:
         """The environment's folder."""
-        return self.root / ".venv"
+        return self.root / self.folder
 
     @property
     def stamp(self) -> Path:
@@ -91,8 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Create or refresh .venv; does nothing twice.")
     parser.add_argument("set", choices=sorted(SETS))
     name = parser.parse_args().set
+    root = Path(__file__).resolve().parent.parent
     try:
-        set_up(Project(Path(__file__).resolve().parent.parent, SETS), name, candidates())
+        set_up(Project(root, SETS, FOLDERS.get(name, ".venv")), name, candidates())
     except (SetUpError, NoPythonError) as error:
         sys.exit(f"set-up: {error}")
     except KeyboardInterrupt:
@@ -112,7 +118,7 @@ def set_up(project: Project, name: str, pythons: "list[str]") -> bool:
         project.stamp.write_text("begun\n", encoding="ascii")
         install(project, name)
         project.stamp.write_text(digest(project, name) + "\n", encoding="ascii")
-    print("set-up: .venv is ready.", flush=True)
+    print(f"set-up: {project.folder} is ready.", flush=True)
     return True
 
 
@@ -200,12 +206,12 @@ def announce(project: Project, name: str) -> None:
     """Say what is about to be downloaded, unless torch is there already."""
     has_torch = "import importlib.metadata as m; m.version('torch')"
     if succeeds([str(python_of(project.venv)), "-c", has_torch]):
-        print(f"set-up: bringing .venv up to date for `{name}`.", flush=True)
+        print(f"set-up: bringing {project.folder} up to date for `{name}`.", flush=True)
         return
     torch = TORCH_LINUX if sys.platform == "linux" else TORCH_ELSEWHERE
     names = sorted(key for key in os.environ if key.startswith("PIP_"))  # values may hold passwords
     pip = "  pip's own   {} from your environment\n".format(", ".join(names)) if names else ""
-    print(DOWNLOADS.format(name=name, torch=torch, pip=pip), flush=True)
+    print(DOWNLOADS.format(venv=project.folder, name=name, torch=torch, pip=pip), flush=True)
 
 
 def install(project: Project, name: str) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,10 @@ def vectors(table):
     return np.array(column.flatten()).reshape(len(column), -1)
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def manifest(folder):
     return json.loads((folder / "_manifest.json").read_text("utf-8"))
 
@@ -82,7 +87,7 @@ def test_parquet_becomes_a_folder_of_parquet(server, folder, capsys):
     write(TEXTS, key=pa.array(range(1000, 1200), pa.uint32()))
     args = ("--id-column", "key", "--part-rows", 64, "--instruction", "find", "--dimensions", 8)
     assert embed(server.target, "in.parquet", "-o", "out/", *args) == 0
-    assert sorted(os.listdir("out")) == ["_manifest.json", *parts(folder / "out")]
+    assert names(Path("out")) == ["_manifest.json", *parts(folder / "out")]
     assert [pq.read_metadata(f"out/{name}").num_rows for name in parts(folder / "out")] == [
         *(64, 64, 64, 8)
     ]
@@ -107,7 +112,7 @@ def test_one_file_is_what_the_parts_would_be(server, folder):
     write(TEXTS)
     args = ("--part-rows", 64, "--encoding", "float16")
     assert embed(server.target, "in.parquet", "-o", "out.parquet", *args) == 0
-    assert sorted(os.listdir()) == ["in.parquet", "out.parquet"]
+    assert names(Path()) == ["in.parquet", "out.parquet"]
     found = pq.read_table("out.parquet")
     assert found.column("index").to_pylist() == list(range(200))
     assert found.schema.field("vector").type == pa.list_(pa.float16(), 16)
@@ -138,7 +143,7 @@ def test_a_part_begins_where_the_last_one_ended(server, folder, suffix):
 
 
 def write_lines(name, texts):
-    with open(name, "w", encoding="utf-8-sig", newline="") as file:
+    with Path(name).open("w", encoding="utf-8-sig", newline="") as file:
         if name.endswith("sv"):
             out = csv.writer(file, delimiter="," if name == "in.csv" else "\t")
             out.writerow(["key", "text"])
@@ -159,12 +164,14 @@ def test_csv_becomes_csv(server, folder):
     (folder / "in.csv").write_bytes(b"\r\n".join(rows))
     args = ("--text-column", "body", "--id-column", "id")
     assert embed(server.target, "in.csv", "-o", "out.csv", *args) == 1
-    with open("out.csv", encoding="utf-8", newline="") as file:
+    with Path("out.csv").open(encoding="utf-8", newline="") as file:
         first, *rest = csv.DictReader(file)
     vector = np.array(json.loads(first.pop("vector")), np.float32)
     assert np.array_equal(vector, unit_vectors(['one, "1"'], 16)[0])
     assert first == {"index": "0", "id": "a", "tokens": "8", "truncated": "0", "error": ""}
-    assert [(row["index"], row["id"], row["vector"], row["error"].split(" (")[0]) for row in rest] == [
+    assert [
+        (row["index"], row["id"], row["vector"], row["error"].split(" (")[0]) for row in rest
+    ] == [
         ("1", "b", "", "text 1: 300 bytes are too many"),
         ("2", "", "", "the row has 3 fields, the header 2: is a text with commas not quoted?"),
         ("3", "d", "", "character 0 of the text is not UTF-8"),
@@ -240,7 +247,7 @@ def kill_and_resume(folder, kills, seed):
     found = pq.read_table(out)
     assert found.column("index").to_pylist() == list(range(len(MANY)))
     np.testing.assert_allclose(vectors(found), unit_vectors(MANY, 16), rtol=1e-6)
-    assert sorted(os.listdir()) == ["in.parquet", "out.parquet"]
+    assert names(Path()) == ["in.parquet", "out.parquet"]
 
 
 @pytest.mark.timeout(60)
@@ -253,9 +260,11 @@ def test_ctrl_c_keeps_whole_parts_only(folder):
         assert ran.wait(30) == 130
         err = ran.stderr.read()
     rows = 500 * len(manifest(out)["parts"])
-    assert f"qwire embed: interrupted; {rows:,} rows saved in {rows // 500} of 24 parts in out " in err
+    assert (
+        f"qwire embed: interrupted; {rows:,} rows saved in {rows // 500} of 24 parts in out " in err
+    )
     assert len(read("out")) == rows
-    assert sorted(os.listdir(out)) == ["_manifest.json", *parts(out)]
+    assert names(out) == ["_manifest.json", *parts(out)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another process is given the limit")
@@ -271,7 +280,7 @@ def test_a_full_disk_keeps_whole_parts_and_is_gone_on_with(server, folder):
         err = ran.stderr.read()
     assert "File too large" in err
     assert "Traceback" not in err
-    assert not [name for name in os.listdir("out") if name.startswith(".")]
+    assert not [name for name in names(Path("out")) if name.startswith(".")]
     assert embed(server.target, *args, "--resume") == 1  # of the two empty texts
     assert len(read("out")) == 202
 
@@ -373,7 +382,7 @@ def test_a_run_that_makes_no_part_leaves_nothing(server, folder, capsys):
     write(TEXTS)
     assert embed("localhost:1", "in.parquet", "-o", "out") == 1
     server.dim = 0
-    assert sorted(os.listdir()) == ["in.parquet"]
+    assert names(Path()) == ["in.parquet"]
     server.dim = 16
 
     async def lie(requests, context):
@@ -385,7 +394,7 @@ def test_a_run_that_makes_no_part_leaves_nothing(server, folder, capsys):
     assert embed(server.target, "in.parquet", "-o", "out") == 1
     err = capsys.readouterr().err
     assert "text 0 got a vector of 8 values, not 16; nothing was written" in err
-    assert sorted(os.listdir()) == ["in.parquet"]
+    assert names(Path()) == ["in.parquet"]
 
 
 def test_an_input_that_is_written_to_meanwhile_makes_no_part(server, folder, capsys):
@@ -426,12 +435,12 @@ def test_wrong_usage_is_said_in_one_line(server, folder, capsys, args, words):
     (folder / "bad.parquet").write_text("text")
     (folder / "bad").write_text("text")
     (folder / "in.csv").write_text("a,a\n1,2\n")
-    before = sorted(os.listdir())
+    before = names(Path())
     assert embed(server.target, *args) == 2
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1
-    assert sorted(os.listdir()) == before
+    assert names(Path()) == before
 
 
 @pytest.mark.parametrize(
@@ -461,7 +470,7 @@ def test_a_missing_package_is_told_by_its_extra(server, folder, hidden, args, wo
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("suffix", ["", ".parquet"])
 def test_memory_does_not_grow_with_the_file(folder, monkeypatch, suffix):
-    """200,000 texts would be 800 MB of vectors; a part of 8192 rows and a stream's window are held."""
+    """200,000 texts would be 800 MB of vectors; a row group and a window are held."""
     from benchmarks.process import ServerProcess  # noqa: PLC0415  the only use
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
@@ -479,5 +488,4 @@ def test_memory_does_not_grow_with_the_file(folder, monkeypatch, suffix):
             peaks.append(usage.ru_maxrss / 1024)
             found = pq.read_table(output, columns=["index"]).column("index").to_pylist()
             assert sorted(found) == list(range(count))
-    print(peaks)
     assert peaks[1] - peaks[0] < 50, peaks

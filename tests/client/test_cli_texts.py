@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from qwire.corpus import lines as lines_in
 from qwire.cli.meter import Meter, clock, progress
+from qwire.corpus import lines as lines_in
 from qwire.corpus.lines import Lines, read_lines
 from qwire.corpus.rows import Form
 from qwire.errors import InvalidRequestError

@@ -82,6 +82,17 @@ def test_a_moved_project_is_set_up_again(environment, project, tmp_path):
     assert not environment.is_complete(moved, "dev")
 
 
+def test_a_set_may_have_an_environment_of_its_own(environment, project, capfd):
+    """Ray's packages are in nobody else's way, and no word of it says `.venv`."""
+    apart = project._replace(sets={"ray": project.sets["dev"]}, folder=environment.FOLDERS["ray"])
+    assert not environment.is_complete(apart, "ray")
+    apart.venv.symlink_to(project.venv)  # another one takes time to make
+    assert environment.set_up(apart, "ray", [])
+    apart.venv.unlink()
+    assert apart.venv.name == ".venv-ray"
+    assert "set-up: .venv-ray is ready." in capfd.readouterr().out
+
+
 def test_an_interrupted_set_up_is_redone_in_place(environment, project, capfd):
     """What is whole is kept, so nothing is downloaded twice."""
     project.stamp.write_text("begun\n")

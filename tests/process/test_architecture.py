@@ -18,6 +18,7 @@ ALLOWED = {
     "engine": {"model", "errors"},
     "security": {"errors"},
     "api": {"engine", "text", "checkpoint", "security", "pb", "errors"},
+    "corpus": {"api", "engine", "build", "load", "settings", "logs", "errors"},
 }
 
 
@@ -49,6 +50,7 @@ def test_a_layer_imports_only_those_below_it(package: str):
         ("qwire_server.api.embedder", ["torch", "grpc", "google"]),
         ("qwire_server.settings", ["torch", "grpc", "transformers"]),
         ("qwire", ["torch", "pydantic", "transformers", "qwire_server"]),
+        ("qwire.cli", ["torch", "pydantic", "pyarrow", "ray", "qwire_server"]),
     ],
 )
 def test_a_module_runs_without_what_it_must_not_know(module: str, foreign: list[str]):

@@ -16,17 +16,17 @@ _EPILOG = """examples:
   qwire embed corpus.parquet -o vectors/ --engine ray --model Qwen/Qwen3-Embedding-0.6B
 
 A .npy holds a row for each text in the order of the input, NaN where a text failed. A .jsonl, .csv
-or .parquet also holds index, id, tokens, truncated and error. Until all is done the result is called
-OUTPUT.partial. A folder gets part-00000.parquet and so on, each when it is whole, and
+or .parquet holds index, id, tokens, truncated and error too. Until all is done the result is
+called OUTPUT.partial. A folder gets part-00000.parquet and so on, each when it is whole, and
 _manifest.json. Exit status: 0; 1 if a text or the run failed; 2 for wrong usage; 130 after Ctrl-C.
 
 --engine local and ray load the model themselves, as `qwire serve --model` does; all other settings
 of `qwire serve` are variables, such as QWIRE_DTYPE."""
 
 
-def add_arguments(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> (
-    argparse.ArgumentParser
-):
+def add_arguments(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
     """Declare the verb."""
     verb = verbs.add_parser(
         "embed",
@@ -36,7 +36,9 @@ def add_arguments(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument(
-        "input", metavar="INPUT", help=f"{', '.join(f'.{name}' for name in FORMATS)}, or - for stdin"
+        "input",
+        metavar="INPUT",
+        help=f"{', '.join(f'.{name}' for name in FORMATS)}, or - for stdin",
     )
     verb.add_argument(
         "-o",

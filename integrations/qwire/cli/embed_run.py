@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from qwire.cli.meter import Meter
     from qwire.cli.places import Places
-    from qwire.corpus.rows import Row
     from qwire.cli.vectors_out import ErrorFile, Output
+    from qwire.corpus.rows import Row
     from qwire.results import StreamItem
 
 

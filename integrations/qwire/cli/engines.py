@@ -1,4 +1,4 @@
-"""What embeds: a server, a model in this process, or a cluster. Each is imported when it is used."""
+"""What embeds: a server, a model in this process, or a cluster; imported when it is used."""
 
 from __future__ import annotations
 

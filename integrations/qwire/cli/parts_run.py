@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
 
     from qwire.cli.embed_run import Stop
-    from qwire.cli.engines import Maker
+    from qwire.corpus.makers import Maker
     from qwire.corpus.plan import Plan
     from qwire.corpus.rows import Form
 

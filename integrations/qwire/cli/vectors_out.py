@@ -116,7 +116,9 @@ class JsonlFile:
             self._sink.append(_line({**start, "vector": None, "error": error}))
             return
         end = f'"tokens": {item.tokens}, "truncated": {item.truncated}}}\n'
-        self._sink.append(f'{json.dumps(start)[:-1]}, "vector": [{values_of(item.embedding)}], {end}'.encode())
+        self._sink.append(
+            f'{json.dumps(start)[:-1]}, "vector": [{values_of(item.embedding)}], {end}'.encode()
+        )
 
     def close(self, end: int) -> None:
         """Leave the first `end` bytes, and let the file go."""

@@ -119,9 +119,10 @@ class Folder:
     def _join(self, plan: Plan) -> Path:
         """Copy row group by row group: memory holds one."""
         aside, files = self.path / ".whole", [self.path / part.name for part in plan.parts]
-        with parquet().ParquetFile(files[0]) as first, open_writer(
-            aside, first.schema_arrow
-        ) as writer:
+        with (
+            parquet().ParquetFile(files[0]) as first,
+            open_writer(aside, first.schema_arrow) as writer,
+        ):
             for path in files:
                 with parquet().ParquetFile(path) as file:
                     for group in range(file.num_row_groups):

@@ -108,9 +108,7 @@ def read_lines(lines: Lines, form: Form, index: int = 0) -> Iterator[tuple[Row, 
         index += 1
 
 
-def _parse(
-    lines: Lines, raw: bytes, form: Form
-) -> tuple[str | None, str | int | None, str | None]:
+def _parse(lines: Lines, raw: bytes, form: Form) -> tuple[str | None, str | int | None, str | None]:
     """A line's text, or None; its id, if it has one; and why it has no text."""
     own_id = None
     try:

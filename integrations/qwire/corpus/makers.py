@@ -25,9 +25,19 @@ class Engine(Protocol):
         """The model."""
 
     def embed_stream(
-        self, texts: Iterable[tuple[Any, str]], **words: Any
+        self,
+        texts: Iterable[tuple[Any, str]],
+        *,
+        input_type: str = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        ordered: bool | None = None,
     ) -> Generator[StreamItem, None, None]:
-        """An item for each pair of an id and a text."""
+        """An item for each pair of an id and a text; the words are those of a client."""
 
 
 class Maker(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from qwire.corpus.csv_in import find_column
 from qwire.corpus.extras import parquet
 from qwire.corpus.rows import Row, check_text
-from qwire.corpus.csv_in import find_column
 from qwire.errors import InvalidRequestError
 
 if TYPE_CHECKING:

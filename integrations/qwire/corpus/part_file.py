@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qwire.results import StreamItem
 
 _GROUP_BYTES = 16 * 2**20  # of vectors in a row group, which is held in memory until it is written
-_ASIDE = ".part-"
+ASIDE = ".part-"  # how the name of what is not a part, or not yet, begins
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class PartFile:
         self._part = part
         self._layout = layout
         self._path = folder / part.name
-        self._aside = folder / f"{_ASIDE}{part.number:05}-{uuid.uuid4().hex}"
+        self._aside = folder / f"{ASIDE}{part.number:05}-{uuid.uuid4().hex}"
         self._writer = open_writer(self._aside, layout.schema())
         self._group_rows = max(256, _GROUP_BYTES // (4 * layout.dim))
         self._waiting: list[tuple[Row, StreamItem, str | None]] = []
@@ -161,7 +161,7 @@ def name_whole(aside: Path, path: Path) -> int:
 
 def asides(folder: Path) -> Iterator[Path]:
     """What runs that were killed left of unfinished parts."""
-    return folder.glob(f"{_ASIDE}*")
+    return folder.glob(f"{ASIDE}*")
 
 
 def _table(rows: list[tuple[Row, StreamItem, str | None]], layout: Layout) -> Any:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from qwire._version import __version__
 from qwire.corpus.part_file import Layout, PartFile
-from qwire.corpus.rows import Form
 from qwire.corpus.source import Source, look
 from qwire.errors import InvalidRequestError
 from qwire.failures import name_index
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from qwire.corpus.manifest import Done
     from qwire.corpus.plan import Part
-    from qwire.corpus.rows import Row
+    from qwire.corpus.rows import Form, Row
     from qwire.info import Description
     from qwire.results import StreamItem
 
@@ -86,15 +85,19 @@ def make_parts(
                 for item in islice(stream, part.rows):
                     _add(file, item)
                     tick(1, item.tokens)
-                if file.rows < part.rows or look(job.input) != job.seen:
-                    raise InvalidRequestError(
-                        f"{job.input} was changed while it was read: begin anew with --overwrite"
-                    )
+                _check_unchanged(job, file, part)
                 done = file.finish()
             except BaseException:
                 file.discard()
                 raise
             yield done
+
+
+def _check_unchanged(job: Job, file: PartFile, part: Part) -> None:
+    if file.rows < part.rows or look(job.input) != job.seen:
+        raise InvalidRequestError(
+            f"{job.input} was changed while it was read: begin anew with --overwrite"
+        )
 
 
 def _rows(job: Job, parts: Sequence[Part]) -> Iterator[tuple[Row, Any]]:

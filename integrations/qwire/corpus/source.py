@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from qwire.corpus.csv_in import read_csv
 from qwire.corpus.lines import Lines, read_lines
 from qwire.corpus.parquet_in import open_parquet, read_parquet
 from qwire.corpus.rows import FORMATS, Form, Start
-from qwire.corpus.csv_in import read_csv
 from qwire.errors import InvalidRequestError
 
 if TYPE_CHECKING:

@@ -5,12 +5,15 @@ A part does not travel: the actor reads its rows and writes its file, and tells 
 
 from __future__ import annotations
 
-import logging
+import uuid
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from qwire.corpus.makers import StreamMaker
 from qwire.corpus.manifest import Done
+from qwire.corpus.part_file import ASIDE
 from qwire.corpus.plan import Part
 from qwire.corpus.rows import Start
 from qwire.errors import InvalidRequestError, QwireError, ServerError
@@ -18,13 +21,14 @@ from qwire_server import logs
 from qwire_server.corpus.local import LocalEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from qwire.corpus.parts import Job
     from qwire_server.load import LoadedModel
     from qwire_server.settings import Settings
 
-_LOG = logging.getLogger("qwire.server")
+_MOST_DEATHS = 3  # of one part, by whatever takes a process down
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def record_of(part: Part) -> dict[str, int]:
 
 
 class PartActor:
-    """Makes parts. An actor that dies is replaced, and its part made from the beginning.
+    """Makes parts. One that dies is replaced by Ray, and its part made from the beginning.
 
     Args:
         settings: of the model.
@@ -82,23 +86,42 @@ class PartActor:
     ) -> None:
         logs.configure("text", "warning")
         self._job = job
-        self._error: QwireError | None = None
-        try:
-            self._maker = StreamMaker(LocalEngine(settings, load))
-        except QwireError as error:  # told by each part: a constructor that fails is tried again
-            self._error = error
+        # Not here: Ray would replace an actor that dies while it loads for ever.
+        self._maker = cache(lambda: StreamMaker(LocalEngine(settings, load)))
 
     def __call__(self, record: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
-        """Make the part of a record."""
+        """Make the part of a record, and tell it as another one."""
         number, rows, index, line, end = (
             int(record[name][0]) for name in ("number", "rows", "index", "line", "end")
         )
+        part = Part(number, Start(index, line, end), rows)
         try:
-            if self._error:
-                raise self._error
-            done = list(self._maker.make(self._job, [Part(number, Start(index, line, end), rows)]))
-            return Told("", is_usage=False, done=done[0]).record()
+            with _one_try(self._job.folder, part):
+                (done,) = self._maker().make(self._job, [part])
         except (QwireError, OSError) as error:
             nothing = Done(number, 0, 0, 0, 0, 0, "")
             is_usage = isinstance(error, InvalidRequestError)
             return Told(str(error), is_usage, nothing).record()
+        return Told("", is_usage=False, done=done).record()
+
+
+@contextmanager
+def _one_try(folder: Path, part: Part) -> Iterator[None]:
+    """Leave a mark if this process dies, and see that it is not the last of too many.
+
+    Raises:
+        ServerError: it is.
+    """
+    deaths = len(list(folder.glob(f"{ASIDE}{part.number:05}-try-*")))
+    if deaths == _MOST_DEATHS:
+        first, last = part.start.index, part.start.index + part.rows - 1
+        raise ServerError(
+            f"{deaths} actors died of rows {first} to {last} (out of memory, most likely): see "
+            "Ray's log"
+        )
+    mark = folder / f"{ASIDE}{part.number:05}-try-{uuid.uuid4().hex}"
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)

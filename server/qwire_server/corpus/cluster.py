@@ -17,7 +17,7 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data
 
-from qwire.errors import InvalidRequestError, ServerError
+from qwire.errors import ServerError
 from qwire_server.corpus.actor import PartActor, record_of, told_from
 from qwire_server.corpus.local import read_settings
 from qwire_server.load import load_model
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from qwire_server.settings import Settings
 
 __all__ = ["Cluster", "read_settings"]
-_TRIES = 4  # of a part, and of an actor, where Ray's default is for ever
 _STORE_BYTES = 128 * 2**20  # of a cluster of our own: nothing but lists of parts goes through it
 
 
@@ -59,6 +58,11 @@ class Cluster:
         self._load = load
 
     def __enter__(self) -> Self:
+        """Connect, or start a cluster.
+
+        Raises:
+            ServerError: neither is possible.
+        """
         quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         try:
             if os.environ.get("RAY_ADDRESS"):
@@ -67,8 +71,8 @@ class Cluster:
                 ray.init(
                     "local", object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet
                 )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InvalidRequestError(f"no Ray cluster: {error}") from error
+        except Exception as error:  # Ray raises plain ones
+            raise ServerError(f"no Ray cluster: {error}") from error
         return self
 
     def __exit__(
@@ -102,7 +106,9 @@ class Cluster:
                 tick(done.rows, done.tokens)
                 yield done
         except ray.exceptions.RayError as error:
-            raise ServerError(f"the cluster failed: {str(error).strip().splitlines()[-1]}") from error
+            raise ServerError(
+                f"the cluster failed: {str(error).strip().splitlines()[-1]}"
+            ) from error
 
     def _pool(self, parts: int) -> dict[str, Any]:
         """How many actors, and what each of them takes up."""
@@ -113,13 +119,4 @@ class Cluster:
         share: dict[str, Any] = {"num_cpus": max(1, int(resources.get("CPU", 1.0)) // actors)}
         if gpus:
             share = {"num_cpus": 1, "num_gpus": min(1.0, gpus / actors)}
-        return {
-            "compute": ray.data.ActorPoolStrategy(size=actors),
-            "ray_remote_args_fn": _bounded,
-            **share,
-        }
-
-
-def _bounded() -> dict[str, int]:
-    """What takes its actor down again and again ends the run; Ray's default is to go on for ever."""
-    return {"max_restarts": _TRIES - 1, "max_task_retries": _TRIES - 1}
+        return {"compute": ray.data.ActorPoolStrategy(size=actors), **share}

@@ -101,15 +101,27 @@ class LocalEngine:
         self,
         texts: Iterable[tuple[Any, str]],
         *,
-        ordered: bool = True,  # noqa: ARG002  a word of `Client.embed_stream`; they always are
-        **words: Any,
+        input_type: str = "document",
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        truncate: str = "end",
+        encoding: str = "float32",
+        expected_fingerprint: str | None = None,
+        request_class: str | None = None,
+        ordered: bool | None = None,  # noqa: ARG002  a client's word: here items always are
     ) -> Generator[StreamItem, None, None]:
         """Embed any number of texts in constant memory; one item comes for each, in their order.
 
         Args:
             texts: pairs of any id and a text.
-            ordered: they are.
-            words: of `Client.embed_stream`, those about vectors.
+            input_type: as all words, as in `Client.embed_stream`.
+            instruction: replaces the task in the model's template.
+            dimensions: keep the first so many values.
+            truncate: which end of a text that is too long is cut.
+            encoding: "float32" or "float16".
+            expected_fingerprint: refuse another model's vectors.
+            request_class: whose turn it is; nobody else is here.
+            ordered: items always are.
 
         Raises:
             InvalidRequestError: a word that the model does not take.
@@ -117,8 +129,17 @@ class LocalEngine:
         """
         assert self._built.embedder is not None
         call = Call("embed", "local", "local", float("inf"), RequestClass.BULK)
+        options = embed_options(
+            input_type=input_type,
+            instruction=instruction,
+            dimensions=dimensions,
+            truncate=truncate,
+            encoding=encoding,
+            expected_fingerprint=expected_fingerprint,
+            request_class=request_class,
+        )
         try:
-            plan = self._served.plan(call, options_from(embed_options(**words)))
+            plan = self._served.plan(call, options_from(options))
         except RequestError as error:
             raise error_of(error.code, error.message) from None
         flow = Flow(self._built.embedder, call)

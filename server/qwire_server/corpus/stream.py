@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from concurrent.futures import TimeoutError as NotYetError
+from concurrent.futures import wait
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +53,9 @@ def stream_items(
                 chunk = list(islice(texts, _CHUNK_TEXTS))
                 ended = not chunk
                 wire.put(*line.join(chunk))
-                wire.hear(line, wait=False)
+                wire.hear(line, until_one=False)
             else:
-                wire.hear(line, wait=not line.is_ready)
+                wire.hear(line, until_one=not line.is_ready)
             yield from line.leave()
     finally:
         wire.close()
@@ -137,22 +137,20 @@ class _Wire:
         fed = asyncio.run_coroutine_threadsafe(
             self._flow.feed(numbers, texts, self._plan), self._loop
         )
-        while True:
-            try:
-                return fed.result(LOOK_UP_SECONDS)
-            except NotYetError:
-                if self._listener.done():
-                    fed.cancel()
-                    return None  # `hear` says why
+        while not wait([fed], LOOK_UP_SECONDS).done:
+            if self._listener.done():  # `hear` says why
+                fed.cancel()
+                return
+        fed.result()
 
-    def hear(self, line: _Line, *, wait: bool) -> None:
-        """Take what has come; with `wait`, something at least."""
-        while wait or not self._inbox.empty():
+    def hear(self, line: _Line, *, until_one: bool) -> None:
+        """Take what has come; with `until_one`, something at least."""
+        while until_one or not self._inbox.empty():
             try:
                 word = self._inbox.get(timeout=LOOK_UP_SECONDS)
             except queue.Empty:
                 continue
-            wait = False
+            until_one = False
             if isinstance(word, Exception):
                 raise error_of(getattr(word, "code", ""), str(word)) from word
             line.answer(word)
