@@ -30,8 +30,10 @@ def test_calls_are_spread_over_the_replicas(cluster, client):
     with grpc.insecure_channel(cluster.target) as channel:
         stub = pb_grpc.EmbeddingStub(channel)
         client.embed(TEXTS)
-        uptimes = {round(stub.Stats(pb.StatsRequest()).uptime_seconds - time.monotonic(), 1)
-                   for _ in range(20)}
+        uptimes = {
+            round(stub.Stats(pb.StatsRequest()).uptime_seconds - time.monotonic(), 1)
+            for _ in range(20)
+        }
     assert len(uptimes) > 1
 
 
@@ -139,6 +141,8 @@ def test_what_is_late_is_dropped(slow_cluster):
 
 def computed(client: Client) -> int:
     """Texts, by all replicas."""
-    seen = [(round(time.monotonic() - s.uptime_seconds), s.texts)
-            for s in (client.stats() for _ in range(10))]
+    seen = [
+        (round(time.monotonic() - s.uptime_seconds), s.texts)
+        for s in (client.stats() for _ in range(10))
+    ]
     return sum(dict(sorted(seen)).values())

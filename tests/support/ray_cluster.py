@@ -51,9 +51,7 @@ class RayCluster:
         fallback: where Ray's own proxy takes calls while no replica is up, and at any other time.
     """
 
-    def __init__(
-        self, *flags: str, program: Sequence[str] = ("-m", "qwire", "deploy")
-    ) -> None:
+    def __init__(self, *flags: str, program: Sequence[str] = ("-m", "qwire", "deploy")) -> None:
         self._flags = flags
         self._program = program
         self._folder = Path(tempfile.mkdtemp(prefix="qr", dir="/tmp"))  # sockets' paths are short
@@ -140,9 +138,7 @@ class RayCluster:
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(low + 200),
         }
 
-    def _start(
-        self, more: dict[str, str], flags: Sequence[str] = ()
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, more: dict[str, str], flags: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         command = [sys.executable, *self._program, *self._flags, *self._ports, *flags]
         with self._log.open("ab") as log:
             return subprocess.Popen(

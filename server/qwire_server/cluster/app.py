@@ -62,7 +62,7 @@ def application(
         load_ranker: the reranker, likewise.
     """
     deployment = serve.deployment(Ingress).options(name=NAME, **_options(settings))
-    return deployment.bind(  # type: ignore[no-any-return]  # mypy sees no Ray
+    return deployment.bind(
         settings.of_a_replica(), settings.drain_seconds * 2 / 3, load, load_ranker
     )
 

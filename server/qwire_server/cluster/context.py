@@ -48,15 +48,15 @@ class Context:
 
     def invocation_metadata(self) -> list[tuple[str, str]]:
         """What the client sent beside the message."""
-        return self._given.invocation_metadata()
+        return list(self._given.invocation_metadata())
 
     def auth_context(self) -> Mapping[str, Any]:
         """Nothing: TLS ends before Ray."""
-        return self._given.auth_context()
+        return dict(self._given.auth_context())
 
     def peer(self) -> str:
         """The proxy's address, which all clients share."""
-        return self._given.peer()
+        return str(self._given.peer())
 
     def time_remaining(self) -> None:
         """Ray does not tell; it cancels the call when its time is over."""

@@ -22,9 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 once it is deployed, or after a clean stop of a cluster of our own; 2 if it cannot be.
     """
     try:
-        chosen = settings.load_as(
-            DeploySettings, sys.argv[1:] if argv is None else argv, "deploy"
-        )
+        chosen = settings.load_as(DeploySettings, sys.argv[1:] if argv is None else argv, "deploy")
         logs.configure(chosen.log_format, chosen.log_level)
         from qwire_server.cluster.deploy import deploy  # noqa: PLC0415
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ray.serve.config import AutoscalingContext
 
 QUEUED_SECONDS = "qwire_queued_seconds"
@@ -30,6 +32,6 @@ class ByQueuedSeconds:
         return wanted(metrics.get(QUEUED_SECONDS, {}).values(), self._target), {}
 
 
-def wanted(queued: Any, target: float) -> float:
+def wanted(queued: Iterable[float], target: float) -> float:
     """Replicas for the seconds that wait at each."""
     return max(1.0, sum(queued) / target)
