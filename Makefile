@@ -6,7 +6,7 @@ VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
   -p llama_index.postprocessor.qwire -p benchmarks
 
-.PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat soak lint format bench bench-gpu bench-cpu simulate proto clean
+.PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat check-deploy soak lint format bench bench-gpu bench-cpu simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ test-clients: ## test client and adapters without torch, on one Python (PYTHON=p
 test-compat: ## the same on the oldest and the newest grpcio, protobuf and frameworks that users may have
 	@$(PYTHON) scripts/clients.py oldest
 	@$(PYTHON) scripts/clients.py newest
+
+check-deploy: ## hold deploy/ against hadolint, Kubernetes' schemas and Envoy's API (260 MB of tools)
+	@$(PYTHON) scripts/check_deploy.py
 
 soak: set-up ## a thousand clients at three times the capacity, for minutes
 	$(VENV) -m pytest -m soak -s

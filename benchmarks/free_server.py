@@ -24,7 +24,7 @@ from qwire_server.settings import load as load_settings
 from qwire_server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,13 +83,13 @@ def load_free(settings: Settings) -> LoadedModel:
     return LoadedModel(served, Tokenizer(rust, _MAX_TOKENS), FreeRunner(rust.get_vocab_size()))
 
 
-async def serve() -> int:
+async def serve(load: Callable[[Settings], LoadedModel] = load_free) -> int:
     """Serve on a free port until SIGTERM or SIGINT."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     server = Server(
-        load_settings(["--model", "free", "--grpc-port", "0", "--http-port", "0"]), load=load_free
+        load_settings(["--model", "free", "--grpc-port", "0", "--http-port", "0"]), load=load
     )
     await server.start()
     return await server.run(stopping)

@@ -184,7 +184,6 @@ def _deploy_again(flags: list[str], count: int) -> None:
         [sys.executable, "-m", _SERVER, *flags, "--replicas", str(count)],
         env={**os.environ, "RAY_ADDRESS": "auto"},
         check=True,
-        stderr=subprocess.DEVNULL,
         timeout=_START_SECONDS,
     )
     time.sleep(_SETTLE_SECONDS)

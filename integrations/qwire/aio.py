@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import grpc.aio
 
@@ -106,6 +107,9 @@ class AsyncClient:
         self._state = State(config)
         # A channel of grpc.aio belongs to one event loop, and a forked child shares neither.
         self._links: dict[tuple[int, asyncio.AbstractEventLoop], Link] = {}
+        # What was replaced while calls were on it: it goes with the last of them.
+        self._older: WeakKeyDictionary[Link, tuple[int, asyncio.AbstractEventLoop]]
+        self._older = WeakKeyDictionary()
         # gRPC cannot prepare for a fork while its poller runs, which ends with the last channel:
         # after `asyncio.run` 4 of 4 children crashed or hung.
         call_before_fork(self, self._drop_closed_loops)
@@ -332,7 +336,8 @@ class AsyncClient:
         """Close the channels; what is in flight raises ClosedError. Can be repeated."""
         self._state.closed = True
         here = asyncio.get_running_loop()
-        for (pid, loop), link in list(self._links.items()):
+        links = [*self._links.items(), *((key, link) for link, key in self._older.items())]
+        for (pid, loop), link in links:
             if pid != os.getpid():
                 continue
             self._links.pop((pid, loop), None)
@@ -368,13 +373,15 @@ class AsyncClient:
         target = self._state.config.address.target
         return f"<AsyncClient {target} in_flight={in_flight(mine)}{closed}>"
 
-    def _link(self, silent: Link | None = None) -> Link:
-        """This loop's channel; a new one if the old one is `silent`."""
+    def _link(self, stale: Link | None = None) -> Link:
+        """This loop's channel; a new one if the old one is `stale`."""
         self._state.check_open()
         key = (os.getpid(), asyncio.get_running_loop())
         link = self._links.get(key)
-        if link is None or link is silent:
+        if link is None or link is stale:
             self._drop_closed_loops()
+            if link is not None:
+                self._older[link] = key
             link = self._links[key] = Link(open_channel(self._state.config, grpc.aio))
         return link
 
@@ -383,6 +390,9 @@ class AsyncClient:
         for pid, loop in list(self._links):
             if pid == os.getpid() and loop.is_closed():
                 self._links.pop((pid, loop), None)
+        for link, (pid, loop) in list(self._older.items()):
+            if pid == os.getpid() and loop.is_closed():
+                self._older.pop(link, None)
 
     async def _run(
         self,
@@ -399,6 +409,8 @@ class AsyncClient:
         job.texts.split(state.description)
 
         def on_reply(run: range, reply: Any) -> None:
+            if not isinstance(job, CountJob):
+                state.check_same_model(job.options, reply)
             job.collect(run, reply)
             if bar is not None:
                 bar.add(len(run))

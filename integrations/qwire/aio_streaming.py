@@ -85,7 +85,7 @@ class _Wire:
         self.room = asyncio.Event()  # the flow may want input again
         self._state = state
         self._open_link = open_link
-        self._silent: Link | None = None
+        self._stale: Link | None = None
         self._flow = flow
         self._changed = asyncio.Event()  # the flow has changed
         self._call: _Call | None = None
@@ -146,7 +146,7 @@ class _Wire:
     def hang_up_silent(self) -> None:
         """Cancel the call, because the server owes a word for too long."""
         if self._call is not None:
-            self._silent = self._call.link
+            self._stale = self._call.link
         self.hang_up()
         self.error = None
         self._flow.fall_silent(self.clock.now())
@@ -167,7 +167,7 @@ class _Wire:
 
     def _open(self) -> _Call:
         metadata = call_metadata(self._state.config, self.request_id)
-        link, self._silent = self._open_link(self._silent), None
+        link, self._stale = self._open_link(self._stale), None
         call = _Call(link, metadata)
         call.tasks.append(self.start(call.write(), call))
         call.tasks.append(self.start(self._listen(call), call))
@@ -187,6 +187,7 @@ class _Wire:
     def _receive(self, reply: pb.EmbedStreamResponse) -> None:
         self._state.reached = True
         try:
+            self._state.check_same_model(self._flow.options, reply)
             self._flow.receive(reply, self.clock.now())
         except QwireError as error:
             sign(error, self._state, self.request_id)
@@ -195,12 +196,14 @@ class _Wire:
         self._changed.set()
 
     def _end(self, error: grpc.aio.AioRpcError | None) -> None:
+        if self._flow.is_to_move and self._call is not None:
+            self._stale = self._call.link
         self.hang_up()
         self.error = error
         failure = None if error is None else read_failure(error)
         if not self._flow.answered_all:
             self._state.check_open()
-        if failure is not None and failure.code is not None:
+        if failure is not None and failure.is_word:
             self._state.reached = True
         self._flow.end(failure, self.clock.now(), reached=self._state.reached)
         self.room.set()

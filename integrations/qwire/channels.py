@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 
 from qwire._version import __version__
+from qwire.balancing import balancing_options, grpc_target
 from qwire.split import RECEIVE_BYTES, SEND_BYTES
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
@@ -95,16 +96,17 @@ def open_channel(config: Config, transport: Any = grpc) -> Any:
 
     Raises:
         OSError: a certificate file cannot be read.
+        ConnectionFailedError: no host of a list can be found.
     """
-    options = channel_options(config)
+    options, target = channel_options(config), grpc_target(config.address)
     if not config.address.tls:
-        return transport.insecure_channel(config.address.target, options)
+        return transport.insecure_channel(target, options)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=_pem(config.ca_cert),
         private_key=_pem(config.client_key),
         certificate_chain=_pem(config.client_cert),
     )
-    return transport.secure_channel(config.address.target, credentials, options)
+    return transport.secure_channel(target, credentials, options)
 
 
 def channel_options(config: Config) -> list[tuple[str, Any]]:
@@ -122,6 +124,8 @@ def channel_options(config: Config) -> list[tuple[str, Any]]:
         # Or a new channel would share the connection, dead or not, of an older one.
         "grpc.use_local_subchannel_pool": 1,
     }
+    if config.address.several:
+        options |= balancing_options()
     if config.address.loopback:
         # A proxy in the environment would be asked for localhost too, and not find it.
         options["grpc.enable_http_proxy"] = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import grpc
 
@@ -57,7 +58,9 @@ class Client:
 
     Args:
         target: `host:port`, `host`, `grpc://host:port`, `grpcs://host:port` (TLS), or a gRPC name
-            such as `dns:///host:port` or `unix:path`. Default: QWIRE_TARGET, then localhost:50051.
+            such as `unix:path`. Several servers of one model: `host:port,host:port`, or
+            `dns:///name:port` for all that the name stands for; calls take turns over those that
+            serve. Default: QWIRE_TARGET, then localhost:50051.
         model: the model that must be served there; None takes whichever is.
         api_key: sent as `authorization: Bearer`; a callable is asked at each call. Default:
             QWIRE_API_KEY.
@@ -72,7 +75,8 @@ class Client:
         metadata: headers for every call.
         tls: None decides by the target and the certificates.
         ca_cert, client_cert, client_key: PEM, or the path of a PEM file.
-        server_name: name in the server's certificate, if it is not the host.
+        server_name: name in the server's certificate, if it is not the host; a list of hosts with
+            TLS needs it.
         channel_options: gRPC's own, over ours.
         user_agent: put before `qwire-python/<version>`.
         base_url: another word for `target`.
@@ -129,6 +133,8 @@ class Client:
         # By process id: a forked child opens its own channel and leaves its parent's alone.
         # No lock, which a fork could copy while it is held: `dict.setdefault` is atomic.
         self._links: dict[int, Link] = {}
+        # What was replaced while calls were on it: it goes with the last of them.
+        self._older: WeakKeyDictionary[Link, int] = WeakKeyDictionary()
 
     def embed(
         self,
@@ -290,7 +296,8 @@ class Client:
 
         Raises:
             StreamLostError: no server came back in `reconnect_seconds`; it says how far it came.
-            FingerprintMismatchError: the server that came back has another model.
+            FingerprintMismatchError: the server that came back, or another of several, has another
+                model.
             QwireError: see `qwire.errors` for the rest.
             Exception: whatever the iterable raises, as it is.
         """
@@ -434,8 +441,9 @@ class Client:
     def close(self) -> None:
         """Close this process's channel; what is in flight raises ClosedError. Can be repeated."""
         self._state.closed = True
-        link = self._links.pop(os.getpid(), None)
-        if link is not None:
+        pid = os.getpid()
+        older = [link for link, owner in list(self._older.items()) if owner == pid]
+        for link in filter(None, (self._links.pop(pid, None), *older)):
             link.channel.close()
 
     def __enter__(self) -> Self:
@@ -460,13 +468,13 @@ class Client:
         closed = " closed" if self._state.closed else ""
         return f"<Client {self._state.config.address.target} in_flight={in_flight(mine)}{closed}>"
 
-    def _link(self, silent: Link | None = None) -> Link:
-        """This process's channel; a new one if the old one is `silent`."""
+    def _link(self, stale: Link | None = None) -> Link:
+        """This process's channel; a new one if the old one is `stale`."""
         self._state.check_open()
         pid = os.getpid()
-        if silent is not None and self._links.get(pid) is silent:
-            # Not closed: other calls may be on it, and it goes with the last of them.
+        if stale is not None and self._links.get(pid) is stale:
             self._links.pop(pid, None)
+            self._older[stale] = pid
         link = self._links.get(pid)
         if link is None:
             made = Link(open_channel(self._state.config, grpc))
@@ -490,6 +498,8 @@ class Client:
         job.texts.split(state.description)
 
         def on_reply(run: range, reply: Any) -> None:
+            if not isinstance(job, CountJob):
+                state.check_same_model(job.options, reply)
             job.collect(run, reply)
             if bar is not None:
                 bar.add(len(run))

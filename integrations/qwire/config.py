@@ -46,6 +46,7 @@ def configure(
     ca_cert: str | bytes | None,
     client_cert: str | bytes | None,
     client_key: str | bytes | None,
+    server_name: str | None,
     timeout: float,
     max_attempts: int,
     reconnect_seconds: float,
@@ -67,6 +68,11 @@ def configure(
         tls = True
     where = target or base_url or os.environ.get("QWIRE_TARGET") or DEFAULT_TARGET
     address = parse_target(where, tls=tls)
+    if address.tls and "," in address.target and server_name is None:
+        raise InvalidRequestError(
+            f"TLS with several addresses ({address.target}) needs server_name, the one name that "
+            "the certificates of all have; or use dns:///name:port"
+        )
     key = api_key if api_key is not None else os.environ.get("QWIRE_API_KEY") or None
     if key is not None and not address.tls and not address.loopback:
         warnings.warn(
@@ -82,6 +88,7 @@ def configure(
         ca_cert=ca_cert,
         client_cert=client_cert,
         client_key=client_key,
+        server_name=server_name,
         timeout=check_timeout(timeout),
         max_attempts=check_count("max_attempts", max_attempts),
         reconnect_seconds=check_timeout(reconnect_seconds, "reconnect_seconds"),

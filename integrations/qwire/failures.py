@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from qwire import errors
 from qwire.retry import is_lost_transport
-from qwire.unreachable import why_unreachable
+from qwire.unreachable import UNHEALTHY, why_unreachable
 from qwire.v1 import embedding_pb2 as pb
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ class Failure:
     index: int | None = None
     retry_after: float | None = None
     request_id: str | None = None
+
+    @property
+    def is_word(self) -> bool:
+        """Whether a Qwire server said so, be it only to gRPC, which asks whether it serves."""
+        return self.code is not None or UNHEALTHY in self.details
 
     @property
     def may_be_lost_transport(self) -> bool:

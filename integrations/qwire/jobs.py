@@ -62,20 +62,20 @@ class EmbedJob:
         self, texts: Sequence[str], options: pb.EmbedOptions, batch_size: int | None
     ) -> None:
         self.texts = Texts(texts, batch_size)
-        self._options = options
+        self.options = options
         self._parts: _Merged | None = None
         self._fingerprint = options.expected_fingerprint
         self._model = ""
 
     def requests(self) -> Iterator[Request]:
         """What to send, made one by one so that a long list is not held twice."""
-        if not self._options.request_class:
+        if not self.options.request_class:
             split = len(self.texts.runs) > 1
-            self._options.request_class = (
+            self.options.request_class = (
                 pb.REQUEST_CLASS_BULK if split else pb.REQUEST_CLASS_INTERACTIVE
             )
         for run in self.texts.runs:
-            yield Request(pb.EmbedRequest(options=self._options, texts=self.texts.of(run)), run)
+            yield Request(pb.EmbedRequest(options=self.options, texts=self.texts.of(run)), run)
 
     def collect(self, run: range, reply: pb.EmbedResponse) -> None:
         """Take one reply, in any order.
@@ -86,7 +86,7 @@ class EmbedJob:
         """
         check_fingerprint(reply.fingerprint, self._fingerprint)
         self._fingerprint, self._model = reply.fingerprint, reply.model
-        rows = read_rows(reply.vectors, reply.usage, len(run), self._options.encoding)
+        rows = read_rows(reply.vectors, reply.usage, len(run), self.options.encoding)
         if self._parts is None:
             self._parts = _Merged(len(self.texts.texts), rows)
         self._parts.put(run, rows)
@@ -102,7 +102,7 @@ class EmbedJob:
         parts = self._parts
         assert parts is not None, "no reply was collected: this is a bug"
         if not parts.dim:
-            parts = _Merged(0, empty_rows(dim, self._options.encoding))
+            parts = _Merged(0, empty_rows(dim, self.options.encoding))
         return Embeddings(
             raw=parts.raw,
             scales=parts.scales,

@@ -95,7 +95,7 @@ class RerankJob:
             )
         self.texts = Texts(documents, batch_size)
         self._query = check_string("query", query)
-        self._options = options
+        self.options = options
         self._top_n = None if top_n is None else check_count("top_n", top_n)
         self._scores = np.full(len(self.texts.texts), np.nan)
         self._usage = np.zeros((2, len(self.texts.texts)), np.int64)  # tokens, cut
@@ -104,15 +104,15 @@ class RerankJob:
 
     def requests(self) -> Iterator[Request]:
         """What to send, made one by one so that a long list is not held twice."""
-        if not self._options.request_class:
+        if not self.options.request_class:
             split = len(self.texts.runs) > 1
-            self._options.request_class = (
+            self.options.request_class = (
                 pb.REQUEST_CLASS_BULK if split else pb.REQUEST_CLASS_INTERACTIVE
             )
         for run in self.texts.runs:
             yield Request(
                 rank_pb.RerankRequest(
-                    options=self._options, query=self._query, documents=self.texts.of(run)
+                    options=self.options, query=self._query, documents=self.texts.of(run)
                 ),
                 run,
             )

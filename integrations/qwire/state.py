@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qwire.budget import RetryBudget
 from qwire.errors import ClosedError
 from qwire.failures import Failure, to_error
+from qwire.results import check_fingerprint
 from qwire.retry import delay_before_retry, is_refusal
 
 if TYPE_CHECKING:
@@ -28,6 +29,22 @@ class State:
     reached: bool = False  # something of Qwire's has answered
     description: Description | None = None
     retries: RetryBudget = field(default_factory=RetryBudget)
+    # Of several servers: the fingerprint of the first answer, of vectors and of scores.
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def check_same_model(self, options: Any, reply: Any) -> None:
+        """Several servers behind one target must have one model.
+
+        Args:
+            options: of the request; one that expects a fingerprint has its answer checked anyway.
+            reply: the answer to it.
+
+        Raises:
+            FingerprintMismatchError: another server answered with another model before.
+        """
+        if self.config.address.several and reply.fingerprint and not options.expected_fingerprint:
+            kind = type(options).__name__
+            check_fingerprint(reply.fingerprint, self.seen.setdefault(kind, reply.fingerprint))
 
     def check_open(self) -> None:
         """Raise ClosedError after `close`."""
@@ -77,7 +94,7 @@ class Try:
 
     def delay(self, failure: Failure, state: State) -> float | None:
         """Seconds until it may be sent again; None if it is lost."""
-        state.reached = state.reached or failure.code is not None
+        state.reached = state.reached or failure.is_word
         now = time.monotonic()
         delay = delay_before_retry(
             self.attempts,

@@ -86,6 +86,7 @@ class Flow:
         self._solo = False  # it is for one suspect only
         self._heard = False
         self._leaving = False  # the server asked us to half-close
+        self._moving = False  # and to connect anew, because there may be other servers by now
         self._half_closed = False
         # Of the last call that ended.
         self._outage = Outage(reconnect_seconds, max_attempts, draw)
@@ -103,6 +104,11 @@ class Flow:
     def in_flight(self) -> int:
         """Texts sent and not answered."""
         return len(self._flying)
+
+    @property
+    def is_to_move(self) -> bool:
+        """Whether the next call belongs on a new connection; to be asked before `end`."""
+        return self._moving
 
     @property
     def wants_input(self) -> bool:
@@ -208,6 +214,7 @@ class Flow:
             self._receive_error(failure)
         if reply.notice in _LEAVE:
             self._leaving = True
+            self._moving = self._moving or reply.notice == pb.NOTICE_RECONNECT
         # A goodbye is no progress, or a server that drains for ever would be asked for ever.
         if len(self._table) < unanswered or reply.notice == pb.NOTICE_ALIVE:
             self._outage.is_over()
@@ -257,7 +264,8 @@ class Flow:
             self._blame()
         as_due = failure is None and not self._flying
         self._end, self._left = failure, self._leaving
-        self._calling = self._solo = self._heard = self._leaving = self._half_closed = False
+        self._calling = self._solo = self._heard = self._half_closed = False
+        self._leaving = self._moving = False
         self._send_again()
         if self._table and not as_due:
             self._given_up = not self._outage.begin_pause(failure, now, reached=reached)

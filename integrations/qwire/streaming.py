@@ -44,7 +44,7 @@ def drive(
 
     Args:
         state: of the client.
-        open_link: gives the channel; told a silent one, another.
+        open_link: gives the channel; told a stale one, another.
         flow: decides.
         items: the caller's.
 
@@ -99,7 +99,7 @@ class _Wire:
         self.error: grpc.RpcError | None = None  # how the last call ended
         self._state = state
         self._open_link = open_link
-        self._silent: Link | None = None
+        self._stale: Link | None = None
         self._flow = flow
         self._call: _Call | None = None
 
@@ -136,25 +136,28 @@ class _Wire:
     def _receive(self, reply: pb.EmbedStreamResponse) -> None:
         self._state.reached = True
         try:
+            self._state.check_same_model(self._flow.options, reply)
             self._flow.receive(reply, self.clock.now())
         except QwireError as error:
             sign(error, self._state, self.request_id)
             raise
 
     def _end(self, error: Any) -> None:
+        if self._flow.is_to_move and self._call is not None:
+            self._stale = self._call.link
         self.hang_up()
         self.error = error
         failure = None if error is None else read_failure(error)
         if not self._flow.answered_all:
             self._state.check_open()
-        if failure is not None and failure.code is not None:
+        if failure is not None and failure.is_word:
             self._state.reached = True
         self._flow.end(failure, self.clock.now(), reached=self._state.reached)
 
     def hang_up_silent(self) -> None:
         """Cancel the call, because the server owes a word for too long."""
         if self._call is not None:
-            self._silent = self._call.link
+            self._stale = self._call.link
         self.hang_up()
         self.error = None
         self._flow.fall_silent(self.clock.now())
@@ -167,7 +170,7 @@ class _Wire:
 
     def _open(self) -> _Call:
         metadata = call_metadata(self._state.config, self.request_id)
-        link, self._silent = self._open_link(self._silent), None
+        link, self._stale = self._open_link(self._stale), None
         return _Call(link, metadata)
 
 

@@ -15,15 +15,25 @@ _GRPC_SCHEMES = ("dns:", "unix:", "unix-abstract:", "ipv4:", "ipv6:", "vsock:", 
 
 
 class Address(NamedTuple):
-    """Where to connect: `target` in gRPC's words, `tls`, and whether it is this very machine."""
+    """Where to connect.
+
+    Attributes:
+        target: in gRPC's words, or several `host:port` with commas between them.
+        tls: whether to encrypt.
+        loopback: whether all of it is this very machine.
+        several: whether it may be several servers, of which each is used.
+    """
 
     target: str
     tls: bool
     loopback: bool
+    several: bool = False
 
 
 def parse_target(target: str, *, tls: bool | None = None) -> Address:
     """Turn `host`, `host:port`, `grpc(s)://host:port` or a gRPC name into an `Address`.
+
+    Several servers are `host:port,host:port`, or `dns:///name:port` for all that a name stands for.
 
     Args:
         target: the address; a missing port is 50051.
@@ -40,12 +50,19 @@ def parse_target(target: str, *, tls: bool | None = None) -> Address:
     if mark and scheme in {"grpc", "grpcs"}:
         if scheme == "grpcs" and tls is False:
             raise InvalidRequestError(f"{target!r} asks for TLS and tls=False forbids it")
-        return Address(_with_port(rest, target), bool(tls) or scheme == "grpcs", _is_loopback(rest))
+        return _hosts(rest, target, tls=bool(tls) or scheme == "grpcs")
     if text.lower().startswith(_GRPC_SCHEMES):
-        return Address(text, bool(tls), _is_loopback(text))
+        several = text.lower().startswith("dns:") or "," in text
+        return Address(text, bool(tls), _is_loopback(text), several)
     if mark:
         raise _unreadable(target)
-    return Address(_with_port(text, target), bool(tls), _is_loopback(text))
+    return _hosts(text, target, tls=bool(tls))
+
+
+def _hosts(listed: str, target: str, *, tls: bool) -> Address:
+    """One `host:port`, or several with commas between them."""
+    hosts = [_with_port(host.strip(), target) for host in listed.split(",")]
+    return Address(",".join(hosts), tls, _is_loopback(listed), len(hosts) > 1)
 
 
 def _not_http(target: str, scheme: str, rest: str) -> str:
@@ -60,7 +77,8 @@ def _not_http(target: str, scheme: str, rest: str) -> str:
 
 def _unreadable(target: object) -> InvalidRequestError:
     return InvalidRequestError(
-        f"cannot read the target {target!r}: use host:port, as in {DEFAULT_TARGET!r}"
+        f"cannot read the target {target!r}: use host:port, as in {DEFAULT_TARGET!r}; several "
+        "servers are host:port,host:port, or dns:///name:port for all that a name stands for"
     )
 
 
@@ -86,7 +104,7 @@ def _is_loopback(target: str) -> bool:
         return True
     if colon and scheme.lower() in {"dns", "ipv4", "ipv6"}:
         target = rest.rpartition("/")[2]
-    return all(_is_loopback_host(_host(part)) for part in target.split(","))
+    return all(_is_loopback_host(_host(part.strip())) for part in target.split(","))
 
 
 def _host(address: str) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Twice this is the most that a failing call waits here; the machine answers itself at once.
 _LOOK_SECONDS = 0.2
 
+# gRPC's words where it checks the health of several servers and none of them serves.
+UNHEALTHY = "backend unhealthy"
+
 _NOT_HTTP2 = ("Failed parsing HTTP/2", "http1", "HTTP/1")
 
 
@@ -27,6 +30,11 @@ def why_unreachable(details: str, address: Address) -> str:
     target = address.target
     refused = "Connection refused" in details
     listener = _local_listener(address) if refused else None
+    if UNHEALTHY in details:
+        return (
+            f"no server of {target} serves now: they load their model, or stop, or have failed "
+            f"({details})"
+        )
     if "resol" in details.lower():
         return (
             f"the host of {target} cannot be found: check target/QWIRE_TARGET"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import scale
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -69,6 +71,29 @@ def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     text = path.read_text("utf-8")
     assert str(ROOT) not in text
     assert f'"{socket.gethostname()}"' not in text
+
+
+def test_the_page_about_several_servers_has_the_figures_of_the_run_that_it_names():
+    page = (ROOT / "docs/which.md").read_text("utf-8")
+    (path,) = re.findall(r"results/([\w-]+-scale\.json)", page)
+    result = json.loads((ROOT / "benchmarks/results" / path).read_text("utf-8"))
+    assert scale.table(result) in page
+    assert f"{result['about']['seconds_per_text'] * 1000:g} ms a text" in page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_several_servers_are_compared(tmp_path: Path):
+    """Every way is answered by one server and by two."""
+    arguments = ("--seconds", "0.01", "--time", "0.5", "--servers", "1", "2")
+    printed = run("benchmarks.scale", *arguments, "--out", str(tmp_path), timeout=80)
+    (path,) = tmp_path.glob("*-scale.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert set(result["servers"]) == {"1", "2"}
+    assert all(
+        rate > 0 for way in result["servers"].values() for rate in (way["single"], way["list"])
+    )
+    assert "| 2 | " in printed
 
 
 @pytest.mark.slow

@@ -23,13 +23,18 @@ from qwire.target import Address, parse_target
         ("grpc://localhost/", Address("localhost:50051", tls=False, loopback=True)),
         ("grpcs://gpu.example", Address("gpu.example:50051", tls=True, loopback=False)),
         ("GRPCS://localhost:9", Address("localhost:9", tls=True, loopback=True)),
-        ("dns:///gpu:7", Address("dns:///gpu:7", tls=False, loopback=False)),
-        ("dns:///localhost:7", Address("dns:///localhost:7", tls=False, loopback=True)),
+        ("dns:///gpu:7", Address("dns:///gpu:7", tls=False, loopback=False, several=True)),
+        ("dns:///localhost:7",
+         Address("dns:///localhost:7", tls=False, loopback=True, several=True)),
+        ("gpu1, gpu2:7", Address("gpu1:50051,gpu2:7", tls=False, loopback=False, several=True)),
+        ("localhost,::1", Address("localhost:50051,[::1]:50051", False, True, True)),
+        ("grpcs://a:1,b", Address("a:1,b:50051", tls=True, loopback=False, several=True)),
         ("unix:/run/qwire.sock", Address("unix:/run/qwire.sock", tls=False, loopback=True)),
         ("ipv4:127.0.0.1:1,127.0.0.2:2",
-         Address("ipv4:127.0.0.1:1,127.0.0.2:2", tls=False, loopback=True)),
+         Address("ipv4:127.0.0.1:1,127.0.0.2:2", tls=False, loopback=True, several=True)),
         ("ipv4:127.0.0.1:1,10.0.0.2:2",
-         Address("ipv4:127.0.0.1:1,10.0.0.2:2", tls=False, loopback=False)),
+         Address("ipv4:127.0.0.1:1,10.0.0.2:2", tls=False, loopback=False, several=True)),
+        ("ipv4:10.0.0.2:2", Address("ipv4:10.0.0.2:2", tls=False, loopback=False)),
     ],
 )  # fmt: skip
 def test_an_address_is_read_as_people_write_it(target, address):
@@ -52,7 +57,9 @@ def test_an_http_address_is_refused_and_the_grpc_one_named(target, form):
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("target", [":50051", "host:port", "host:0", "a/b", "ftp://x", "u@h:1", 7])
+@pytest.mark.parametrize(
+    "target", [":50051", "host:port", "host:0", "a/b", "ftp://x", "u@h:1", "a,,b", 7]
+)
 def test_what_is_no_address_is_refused(target):
     with pytest.raises(qwire.InvalidRequestError, match="cannot read the target"):
         parse_target(target)

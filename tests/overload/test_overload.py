@@ -44,7 +44,7 @@ def slow_server(**settings: object) -> Iterator[Slow]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
         try:
             assert process.stdout
-            yield Slow(process, f"127.0.0.1:{int(process.stdout.readline())}")
+            yield Slow(process, f"127.0.0.1:{int(process.stdout.readline().split()[0])}")
         finally:
             process.terminate()
 

@@ -1,7 +1,8 @@
 """A server in a process of its own, to be killed; by default the fake one, `_serve` over there.
 
-Run as `python fake_process.py PORT FINGERPRINT`; it says `ready PORT` and then serves. Words in a
-text make it misbehave: see `_serve`. SIGTERM drains: DRAINING on every stream, then the end.
+Run as `python fake_process.py PORT FINGERPRINT [HOST]`; it says `ready PORT` and then serves. Words
+in a text make it misbehave: see `_serve`. SIGTERM drains: NOT_SERVING to who watches its health,
+DRAINING on every stream, then the end.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Process:
             self.start()
 
 
-async def _serve(port: int, fingerprint: str) -> None:
+async def _serve(port: int, fingerprint: str, host: str = "127.0.0.1") -> None:
     import grpc.aio  # noqa: PLC0415  not needed by who starts it
 
     from qwire.v1 import embedding_pb2 as pb  # noqa: PLC0415
@@ -140,10 +141,19 @@ async def _serve(port: int, fingerprint: str) -> None:
                 reply.notice, told = pb.NOTICE_DRAINING, True
             yield reply
 
-    fake.stream = stream
+    async def embed(request, context):
+        await asyncio.sleep(SECONDS_PER_CHUNK)  # so that some are under way when it dies
+        return await FakeServer.Embed(fake, request, context)
+
+    def drain():
+        fake.leaving = True
+        draining.set()
+
+    fake.stream, fake.Embed = stream, embed
     embedding_pb2_grpc.add_EmbeddingServicer_to_server(fake, server)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, draining.set)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.add_generic_rpc_handlers((fake.health(),))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain)
+    server.add_insecure_port(f"{host}:{port}")
     await server.start()
     print("ready", port, flush=True)  # noqa: T201
     await draining.wait()
@@ -151,4 +161,4 @@ async def _serve(port: int, fingerprint: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), sys.argv[2]))
+    asyncio.run(_serve(int(sys.argv[1]), *sys.argv[2:]))

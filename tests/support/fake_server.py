@@ -114,11 +114,15 @@ class Seen:
 class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.RerankingServicer):
     """Use in `with`. What tests set: the public attributes below."""
 
-    def __init__(self, port: int = 0, dim: int = 16, tls: tuple | None = None) -> None:
+    def __init__(
+        self, port: int = 0, dim: int = 16, tls: tuple | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.dim = dim
         self.fingerprint = FINGERPRINT
         self.limits = pb.Limits(texts_per_request=256, bytes_per_message=1 << 20)
         self.serving = True
+        self.watched = 0  # open watches of its health
+        self.leaving = False  # watches are to end
         self.seen: list[Seen] = []
         self.refusals: defaultdict[str, deque[Refusal]] = defaultdict(deque)  # by method
         self.refused_texts: dict[str, Refusal] = {}
@@ -127,6 +131,7 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
         self.stream_over = threading.Event()
         self.in_flight = self.most_in_flight = 0  # unary
         self._gates: dict[str, Gate] = {}
+        self._host = host
         self._port = port
         self._tls = tls  # key and certificate, PEM
         self._loop = asyncio.new_event_loop()
@@ -173,10 +178,8 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
         self._server = grpc.aio.server(options=options)
         embedding_pb2_grpc.add_EmbeddingServicer_to_server(self, self._server)
         rerank_pb2_grpc.add_RerankingServicer_to_server(self, self._server)
-        check = grpc.unary_unary_rpc_method_handler(self._check)  # bytes in, bytes out
-        health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
-        self._server.add_generic_rpc_handlers((health,))
-        address = f"127.0.0.1:{self._port}"
+        self._server.add_generic_rpc_handlers((self.health(),))
+        address = f"{self._host}:{self._port}"
         if self._tls is None:
             self._port = self._server.add_insecure_port(address)
         else:
@@ -191,8 +194,28 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
             task.cancel()
         await asyncio.wait(others, timeout=1) if others else None
 
+    def health(self):
+        """The handlers of `grpc.health.v1`: bytes in, bytes out."""
+        check = grpc.unary_unary_rpc_method_handler(self._check)
+        watch = grpc.unary_stream_rpc_method_handler(self._watch)
+        methods = {"Check": check, "Watch": watch}
+        return grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
+
     async def _check(self, request, context):
         return b"\x08\x01" if self.serving else b"\x08\x02"
+
+    async def _watch(self, request, context):
+        self.watched += 1
+        told = None
+        try:
+            while not self.leaving:
+                if self.serving != told:
+                    told = self.serving
+                    yield await self._check(request, context)
+                await asyncio.sleep(0.005)
+            yield b"\x08\x02"
+        finally:
+            self.watched -= 1
 
     # -- methods
 

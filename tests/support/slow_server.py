@@ -2,12 +2,13 @@
 
 Its capacity is known (seconds a text), and low enough that a load generator on the same machine is
 not what is measured. Callers say who they are with their key, as they will once keys are checked.
-Prints its port; the names are those of settings.
+Prints its port and its process id; the names are those of settings.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -68,18 +69,19 @@ def slow_model(seconds: float) -> LoadedModel:
     )
 
 
-async def main() -> None:
-    slow = slow_model(float(sys.argv[1]))
-    settings = dict(argument.split("=", 1) for argument in sys.argv[2:])
-    chosen = Settings(model="demo", grpc_port=0, http_port="off", drain_seconds=5, **settings)
-    server = Server(chosen, load=lambda _: slow, identify=identify)
+async def main(seconds: float, arguments: Sequence[str]) -> None:
+    settings: dict[str, Any] = {"model": "demo", "grpc_port": 0, "http_port": "off"}
+    settings["drain_seconds"] = 5
+    settings |= dict(argument.split("=", 1) for argument in arguments)
+    slow = slow_model(seconds)
+    server = Server(Settings(**settings), load=lambda _: slow, identify=identify)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await server.start()
-    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.write(f"{server.port} {os.getpid()}\n")
     sys.stdout.flush()
     await server.run(stopping)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(float(sys.argv[1]), sys.argv[2:]))
