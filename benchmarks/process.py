@@ -48,10 +48,17 @@ class ServerProcess:
     Args:
         program: a module and its arguments.
         start_seconds: that it may take to be ready.
+        stop_seconds: that it may take to end.
     """
 
-    def __init__(self, program: Sequence[str], start_seconds: float = _START_SECONDS) -> None:
+    def __init__(
+        self,
+        program: Sequence[str],
+        start_seconds: float = _START_SECONDS,
+        stop_seconds: float = _STOP_SECONDS,
+    ) -> None:
         self._start_seconds = start_seconds
+        self._stop_seconds = stop_seconds
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in __exit__
         self._popen = subprocess.Popen(
             [sys.executable, "-m", *program],
@@ -100,7 +107,7 @@ class ServerProcess:
     ) -> None:
         self._popen.terminate()
         try:
-            self._popen.wait(_STOP_SECONDS)
+            self._popen.wait(self._stop_seconds)
         except BaseException:
             self._popen.kill()
             self._popen.wait()

@@ -47,6 +47,7 @@ _BY_STATUS: dict[str, type[errors.QwireError]] = {
     "INVALID_ARGUMENT": errors.InvalidRequestError,
     "RESOURCE_EXHAUSTED": errors.OverloadedError,
 }
+_TRAILERS = re.compile(r" \[(qwire-error-code=\w+(?: grpc-retry-pushback-ms=\d+)?)\]$")
 # What a broken connection is never reported as; any other status may be one (grpc-aio.md 2).
 _DEFINITE = frozenset(_BY_STATUS) - {"UNAVAILABLE"} | {
     "UNIMPLEMENTED",
@@ -109,6 +110,8 @@ def read_failure(end: RpcEnd) -> Failure:
     """Read status, trailers and details of a call that did not succeed."""
     # Not dict(metadata): grpc.aio's of before 1.66 claims to be a mapping and fails as one.
     trailers = dict(tuple(end.trailing_metadata() or ()))
+    details, in_words = _split(end.details() or "")
+    trailers |= in_words
     code = trailers.get("qwire-error-code")
     detail = _read_detail(trailers.get("grpc-status-details-bin"))
     pushback = str(trailers.get("grpc-retry-pushback-ms"))
@@ -118,11 +121,18 @@ def read_failure(end: RpcEnd) -> Failure:
     return Failure(
         status=end.code().name,
         code=code if isinstance(code, str) else None,
-        details=end.details() or "",
+        details=details,
         index=detail.index if detail.HasField("index") else None,
         retry_after=milliseconds / 1000 if milliseconds else None,
         request_id=detail.request_id or None,
     )
+
+
+def _split(details: str) -> tuple[str, dict[str, str]]:
+    """The message, and trailers at its end, where something on the way (Ray) drops real ones."""
+    if found := _TRAILERS.search(details):
+        return details[: found.start()], dict(pair.split("=", 1) for pair in found[1].split())
+    return details, {}
 
 
 def _read_detail(data: str | bytes | None) -> pb.ErrorDetail:

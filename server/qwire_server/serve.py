@@ -223,7 +223,10 @@ class Server:
         self, loaded: LoadedModel | None, ranker: LoadedReranker | None, keyring: Keyring
     ) -> None:
         loop = asyncio.get_running_loop()
-        on_fatal = partial(_in_loop, loop, self._fail)
+
+        def on_fatal(reason: str) -> None:
+            loop.call_soon_threadsafe(self._fail, reason)
+
         built = build(
             self._settings,
             loaded,
@@ -245,10 +248,3 @@ class Server:
 def _told(model: LoadedModel) -> str:
     served = model.served
     return f"{served.model} ({served.device}, {served.dtype}, fingerprint {served.fingerprint})"
-
-
-def _in_loop(
-    loop: asyncio.AbstractEventLoop, function: Callable[[str], None], argument: str
-) -> None:
-    """Call `function` in the event loop, from any thread."""
-    loop.call_soon_threadsafe(function, argument)

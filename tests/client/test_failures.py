@@ -73,6 +73,16 @@ def test_a_code_becomes_its_error_with_everything_on_it(server, connect, code):
     assert isinstance(error.__cause__, grpc.RpcError)
 
 
+def test_trailers_in_the_message_do_where_real_ones_are_dropped(server, connect):
+    """As Ray drops those of a stream that comes through its own proxy."""
+    client = connect(server.target, max_attempts=1)
+    told = "full [qwire-error-code=OVERLOADED grpc-retry-pushback-ms=1500]"
+    server.refusals["Embed"].append(Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, message=told))
+    with pytest.raises(qwire.OverloadedError, match=r"^full \(") as caught:
+        client.embed(["a"])
+    assert (caught.value.code, caught.value.retry_after) == ("OVERLOADED", 1.5)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [

@@ -67,10 +67,10 @@ def test_every_yaml_file_can_be_read(path: Path):
     assert all(documents(path))
 
 
-def test_every_link_of_the_page_leads_somewhere():
-    page = ROOT / "docs/which.md"
-    for target in re.findall(r"\]\(([^)#:]+)", page.read_text("utf-8")):
-        assert (page.parent / target).exists(), target
+def test_every_link_of_a_page_leads_somewhere():
+    for page in (ROOT / "docs").glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), target
 
 
 # -- Docker

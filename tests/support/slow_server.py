@@ -61,17 +61,22 @@ def identify(context: Any) -> str:
     return str(dict(context.invocation_metadata()).get("authorization", "nobody"))
 
 
-async def main(seconds: float, arguments: Sequence[str]) -> None:
-    settings: dict[str, Any] = {"model": "demo", "grpc_port": 0, "http_port": "off"}
-    settings["drain_seconds"] = 5
-    settings |= dict(argument.split("=", 1) for argument in arguments)
+def slow_model(seconds: float) -> LoadedModel:
+    """A model that takes so long for each text."""
     model = fake_model(FakeRunner(), batch_tokens=64 * MAX_TOKENS, stream_tokens=256 * TOKENS)
-    slow = LoadedModel(
+    return LoadedModel(
         model.served,
         model.tokenizer,
         SleepRunner(seconds),
         CostModel(per_token=seconds * 1e6 / TOKENS),
     )
+
+
+async def main(seconds: float, arguments: Sequence[str]) -> None:
+    settings: dict[str, Any] = {"model": "demo", "grpc_port": 0, "http_port": "off"}
+    settings["drain_seconds"] = 5
+    settings |= dict(argument.split("=", 1) for argument in arguments)
+    slow = slow_model(seconds)
     server = Server(Settings(**settings), load=lambda _: slow, identify=identify)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

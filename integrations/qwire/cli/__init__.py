@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _VERBS = (embed, rerank, info, verify, key)
 _SERVE_HELP = "run a server; `qwire serve --help` lists its settings"
+_DEPLOY_HELP = "run servers in a Ray cluster; `qwire deploy --help` lists the settings"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["serve"]:
         return serve(args[1:])
+    if args[:1] == ["deploy"]:
+        return deploy(args[1:])
     parser = _parser()
     options = parser.parse_args(args)
     if options.verb is None:
@@ -50,6 +53,16 @@ def serve(args: list[str]) -> int:
     return int(serve_main(args))
 
 
+def deploy(args: list[str]) -> int:
+    """Hand everything to the server's own command line for clusters."""
+    try:
+        from qwire_server.cluster.main import main as deploy_main  # noqa: PLC0415  # as above
+    except ModuleNotFoundError:
+        print('pip install "qwire[ray]"', file=sys.stderr)
+        return 2
+    return int(deploy_main(args))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="qwire",
@@ -59,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"qwire {__version__}")
     verbs = parser.add_subparsers(dest="verb", title="verbs", metavar="VERB")
     verbs.add_parser("serve", help=_SERVE_HELP, add_help=False)
+    verbs.add_parser("deploy", help=_DEPLOY_HELP, add_help=False)
     for verb in _VERBS:
         verb.add_to(verbs)
     return parser

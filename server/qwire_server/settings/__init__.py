@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path  # noqa: TC003  pydantic reads the annotations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -101,6 +101,9 @@ class Settings(
         return init_settings, env_settings, file
 
 
+S = TypeVar("S", bound=Settings)
+
+
 def load(argv: Sequence[str]) -> Settings:
     """Settings of this process.
 
@@ -108,24 +111,27 @@ def load(argv: Sequence[str]) -> Settings:
         StartError: one is unknown or out of range; the message is one line.
         SystemExit: status 0, after `--help`.
     """
-    variables.refuse_unknown(os.environ, Settings.model_fields)
+    return load_as(Settings, argv, "serve")
+
+
+def load_as(kind: type[S], argv: Sequence[str], verb: str) -> S:
+    """Settings of another verb that takes them, and some of its own; errors as `load`."""
+    variables.refuse_unknown(os.environ, kind.model_fields)
     if answers := foreign.answers(argv):
         raise StartError("; ".join(answers))
     try:
-        source: CliSettingsSource[Settings] = CliSettingsSource(
-            Settings,
-            cli_prog_name="qwire serve",
+        source: CliSettingsSource[S] = CliSettingsSource(
+            kind,
+            cli_prog_name=f"qwire {verb}",
             cli_parse_args=list(argv),
             formatter_class=flags.HelpFormatter,
         )
         # The underscored parameter is BaseSettings' own; mypy sees the fields only.
-        return Settings(config=flags.config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
+        return kind(config=flags.config_file(argv), _cli_settings_source=source)  # type: ignore[call-arg]
     except ValidationError as error:
-        raise StartError(
-            "; ".join(flags.told(e, Settings.model_fields) for e in error.errors())
-        ) from error
+        raise StartError(flags.all_told(error, kind.model_fields)) from error
     except SettingsError as error:
         message = str(error).removeprefix("error parsing CLI: ")
-        raise StartError(f"{message}; `qwire serve --help` lists the flags") from error
+        raise StartError(f"{message}; `qwire {verb} --help` lists the flags") from error
     except (OSError, ValueError) as error:  # the TOML file
         raise StartError(f"--config: {error}") from error

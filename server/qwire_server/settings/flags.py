@@ -13,6 +13,7 @@ from qwire_server.settings import variables
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
 
@@ -42,11 +43,17 @@ def words(listed: str | None) -> tuple[str, ...]:
     return tuple(filter(None, (word.strip() for word in (listed or "").split(","))))
 
 
-def told(error: ErrorDetails, settings: Collection[str]) -> str:
-    """One thing that is wrong with the settings, by the name of its flag."""
+def all_told(error: ValidationError, settings: Collection[str]) -> str:
+    """Everything that is wrong with the settings, by the names of their flags."""
+    return "; ".join(_told(detail, settings) for detail in error.errors())
+
+
+def _told(error: ErrorDetails, settings: Collection[str]) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         nearest = variables.nearest(name, settings)
         return f"{name} in the --config file is not a setting{nearest}"
     message = error["msg"].removeprefix("Value error, ")
+    if not name:  # of several settings
+        return message
     return f"--{name.replace('_', '-')}: {message} (got {error['input']!r})"
