@@ -356,6 +356,8 @@ def test_resume_says_that_nothing_is_left_to_do(server, begun, capsys):
 def test_an_earlier_result_stays_unless_told(server, begun, capsys):
     assert embed(server.target, "in.parquet", "-o", "out") == 2
     assert "out exists: --resume to go on, --overwrite to lose it" in capsys.readouterr().err
+    assert embed(server.target, "in.parquet", "-o", "out", "--resume") == 0
+    assert len(parts(begun.parent)) == 4
     write(["anew"])
     assert embed(server.target, "in.parquet", "-o", "out", "--overwrite") == 0
     assert len(read("out")) == 1
