@@ -18,7 +18,7 @@ ALLOWED = {
     "engine": {"model", "errors"},
     "security": {"errors"},
     "api": {"engine", "text", "checkpoint", "security", "pb", "errors"},
-    "corpus": {"api", "engine", "build", "load", "settings", "logs", "errors"},
+    "corpus": {"api", "engine", "build", "load", "security", "settings", "logs", "errors"},
 }
 
 

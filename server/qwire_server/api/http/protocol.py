@@ -58,8 +58,9 @@ class LimitedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        # The transport then tells of each byte that it cannot send at once.
-        transport.set_write_buffer_limits(high=0)
+        # The transport then tells of all that it cannot send at once. TLS counts from `high` on,
+        # and with 0 would never send: https://github.com/python/cpython/blob/3.11/Lib/asyncio/sslproto.py
+        transport.set_write_buffer_limits(high=1, low=0)
         if len(self.connections) > self.limits.connections:
             self._end(b"503 Service Unavailable", _TOO_MANY)
         else:
