@@ -109,3 +109,19 @@ async def test_a_thread_that_is_disturbed_goes_on_and_tells_its_caller(pool: Poo
 async def test_a_panic_in_the_event_loop_is_an_exception_too():
     with pytest.raises(RuntimeError, match="Panic"):
         checked(panic)
+
+
+def test_an_event_loop_that_ends_before_a_slice_does_not_end_the_thread(pool: Pool):
+    begun, held = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        held.wait(10)
+
+    async def leave() -> None:
+        asyncio.ensure_future(pool.run(1, wait)).add_done_callback(lambda task: task.cancelled())
+        assert await asyncio.to_thread(begun.wait, 5)
+
+    asyncio.run(leave())
+    held.set()
+    assert asyncio.run(pool.run(1, int)) == 0

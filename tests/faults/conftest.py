@@ -10,9 +10,9 @@ from support.fake_process import Process
 Settled = Callable[[Process], dict]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[Process]:
-    """A server of its own for each test; at the end its books balance and nothing is open."""
+    """A server that all tests of a file share; at the end its books balance and nothing is open."""
     with Process("-m", "support.fault_server", "{port}", "drain_seconds=20") as running:
         yield running
         settle(running)

@@ -126,6 +126,7 @@ def test_a_slow_network_slows_a_stream_and_nothing_else(server: Process):
         right(stream(proxy.target, texts, lambda: proxy.throttle(20_000)), texts)
 
 
+@pytest.mark.slow
 def test_streams_and_calls_outlive_a_server_that_is_killed_twice(server: Process):
     texts = [f"text {number}" for number in range(400)]
     found: dict[int, list[qwire.StreamItem]] = {}
@@ -152,6 +153,7 @@ def test_streams_and_calls_outlive_a_server_that_is_killed_twice(server: Process
         right(found[number], texts)
 
 
+@pytest.mark.slow
 def test_a_proxy_whose_server_is_gone_for_seconds_makes_no_text_a_suspect():
     """It takes each connection and closes it, as a server would that dies of a text."""
     texts = [f"text {number}" for number in range(300)]
@@ -165,6 +167,7 @@ def test_a_proxy_whose_server_is_gone_for_seconds_makes_no_text_a_suspect():
         assert proxy.connections > 5, "it was not asked while the server was gone"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client_of", ["sync", "async"])
 async def test_a_text_that_kills_the_server_each_time_is_an_error_of_its_own(client_of: str):
     texts = [f"text {number}" for number in range(60)]
@@ -303,6 +306,7 @@ def in_namespace(word: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_down_for_a_while_loses_nothing():
     """The interface itself, so that packets vanish both ways and TCP has to send them again."""
     try:
