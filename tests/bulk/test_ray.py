@@ -95,6 +95,25 @@ def kill(ran):
     ran.communicate()
 
 
+def start_with(load, *args):
+    """The same around a `load` of the test's own, in a process of its own."""
+    code = f"""
+import sys
+from qwire.cli import main
+from qwire_server.corpus import cluster
+{load}
+cluster.Cluster.__init__.__defaults__ = (None, load)
+sys.exit(main(["embed", "in.jsonl", "-o", "out", "--engine", "ray", *{args!r}]))
+"""
+    paths = os.pathsep.join([*filter(None, sys.path), str(ROOT)])
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -219,10 +238,9 @@ def test_a_model_that_cannot_be_loaded_is_told(folder):
 def test_a_part_that_nobody_survives_ends_the_run(folder):
     """The model takes its process with it each time; the parts before it stay."""
     write([*TEXTS[:60], "poison", *TEXTS[:10]])
-    code = """
-import os, signal, sys
-from qwire.cli import engines, main
-from qwire_server.corpus import cluster
+    ran = start_with(
+        """
+import os, signal
 from support.serving import fake_model
 from support.runners import FakeRunner
 
@@ -234,21 +252,13 @@ def load(settings):
             os.kill(os.getpid(), signal.SIGKILL)
     loaded.runner.fails = fail
     return loaded
-
-cluster.Cluster.__init__.__defaults__ = (None, load)
-sys.exit(main(["embed", "in.jsonl", "-o", "out", "--engine", "ray", "--part-rows", "20"]))
-"""
-    paths = os.pathsep.join([*filter(None, sys.path), str(ROOT)])
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": paths},
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
+""",
+        *("--part-rows", "20"),
     )
-    assert ran.returncode == 1, ran.stderr
-    assert "3 actors died of rows 60 to 70" in ran.stderr
-    assert "60 rows saved in 3 of 4 parts in out (--resume goes on)" in ran.stderr
+    err = ran.communicate(timeout=800)[1]
+    assert ran.returncode == 1, err
+    assert "3 actors died of rows 60 to 70" in err
+    assert "60 rows saved in 3 of 4 parts in out (--resume goes on)" in err
     assert names(folder / "out") == ["_manifest.json", *parts(folder / "out")]
 
 
@@ -271,3 +281,27 @@ def test_an_actor_that_dies_is_replaced(folder, model):
     assert len(killed) == 2
     check(pq.read_table(out), TEXTS, model)
     assert names(out) == ["_manifest.json", *parts(out)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is looked up in /proc")
+def test_200_000_texts_need_no_more_memory_than_a_part(folder):
+    """Their vectors are 800 MB; an actor holds a row group of them, and a stream's window."""
+    write([f"line {number}" for number in range(200_000)])
+    ran = start_with("from benchmarks.free_server import load_free as load")
+    peaks = {}
+    while ran.poll() is None:
+        for process in [ran.pid, *actors_of(ran)]:
+            try:
+                status = Path(f"/proc/{process}/status").read_text()
+            except OSError:  # it has just ended
+                continue
+            if "VmHWM:" in status:
+                peaks[process] = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        time.sleep(0.2)
+    assert ran.returncode == 0, ran.stderr.read()
+    ran.stderr.close()
+    assert len(peaks) == 2, peaks
+    assert max(peaks.values()) < 700, peaks  # of which Ray and pyarrow take most
+    found = pq.read_table("out", columns=["index"]).column("index").to_pylist()
+    assert sorted(found) == list(range(200_000))
