@@ -146,19 +146,23 @@ def _changed(path: Path) -> Iterator[Callable[[str], None]]:
             f"another `qwire key` is changing it; if none is, one was killed: remove {new}"
         ) from None
 
+    is_ours = True  # until it has taken the other's place; then the next one may make its own
+
+    def change(text: str) -> None:
+        nonlocal is_ours
+        written.write(text.encode())
+        written.flush()
+        os.fsync(file)
+        _as_before(path, new)
+        new.replace(path)
+        is_ours = False
+
     with os.fdopen(file, "wb") as written:
-
-        def change(text: str) -> None:
-            written.write(text.encode())
-            written.flush()
-            os.fsync(file)
-            _as_before(path, new)
-            new.replace(path)
-
         try:
             yield change
         finally:
-            new.unlink(missing_ok=True)
+            if is_ours:
+                new.unlink()
 
 
 def _as_before(path: Path, new: Path) -> None:
