@@ -35,6 +35,8 @@ def configure(log_format: str, level: str) -> None:
     logging.getLogger("qwire").setLevel(level.upper())
     # At WARNING it has a line for each request that is no HTTP: anybody could fill a disk.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # The same for bytes that are no message; other than that it tells of nothing but faults.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_unreadable_message)
     # What nobody catches would be written as it is.
     sys.excepthook = lambda _, error, __: uncaught(error)
     sys.unraisablehook = lambda hidden: uncaught(hidden.exc_value)
@@ -51,6 +53,11 @@ def uncaught(error: BaseException | None) -> None:
 def in_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """The event loop's handler of errors; its own would show them with all they hold."""
     _LOG.error("%s", context["message"], exc_info=context.get("exception"))
+
+
+def _is_no_unreadable_message(record: logging.LogRecord) -> bool:
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ != "DecodeError"
 
 
 class TextFormatter(logging.Formatter):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import resource
+import signal
+import sys
 import time
 
 import grpc
@@ -208,3 +210,45 @@ class TestDescriptors:
             assert "--max-connections" in caplog.text
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+_CLIENT = """
+import ctypes, sys, time
+import grpc
+from qwire.v1 import embedding_pb2 as pb, embedding_pb2_grpc as pb_grpc
+def texts():
+    yield pb.EmbedStreamRequest(ids=[1], texts=["a"])
+    time.sleep(600)
+channel = grpc.insecure_channel(sys.argv[1])
+replies = pb_grpc.EmbeddingStub(channel).EmbedStream(texts())
+assert next(replies).ids == [1]
+print("ready", flush=True)
+if sys.argv[2] == "busy":
+    ctypes.PyDLL(None).sleep(25)  # holds the interpreter's lock
+    print("alive" if replies.is_active() else "cut", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("what", ["stopped", "busy"])
+async def test_a_stopped_client_is_cut_in_seconds_and_a_busy_one_is_not(what: str):
+    """With the numbers that are served."""
+    async with fake_serving() as fake:
+        target = f"127.0.0.1:{fake.server.port}"
+        client = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _CLIENT, target, what, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert client.stdout
+            assert await client.stdout.readline() == b"ready\n"
+            if what == "busy":
+                assert await client.stdout.readline() == b"alive\n"
+                assert fake.server.open_calls == 1
+            else:
+                client.send_signal(signal.SIGSTOP)
+                await asyncio.wait_for(until(lambda: fake.server.open_calls == 0), 60)
+        finally:
+            client.kill()
+            await client.wait()

@@ -103,6 +103,7 @@ def test_no_secret_gets_out(watched: Watched):
     said = watched.log.read_text()
     for word in ("MODEL_FAILED", "NOT_FINITE", "INTERNAL", "which led to", "INVALID_REQUEST"):
         assert word in said, f"the test provoked no {word}"
+    assert "DecodeError" not in said, "bytes that are no message fill the log"
     assert len(watched.told) > 100
     facts = watched.json.read_text()
     everything = {"log": said, "json": facts, "metrics": metrics}

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.api.call import Call, request_id
@@ -24,7 +25,7 @@ from qwire_server.api.rpc.open_calls import OpenCalls
 from qwire_server.api.spans import NO_TRACING
 from qwire_server.api.trail import Trail
 from qwire_server.engine.work import RequestClass
-from qwire_server.errors import Internal, RequestError, Stalled
+from qwire_server.errors import Internal, InvalidRequest, RequestError, Stalled
 from qwire_server.security.names import certificate_names
 from qwire_server.security.scopes import METRICS, suffices
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("qwire.server")
 _MAX_DETAILS = 1024  # longer ones can turn a status into RESOURCE_EXHAUSTED
+_NO_MESSAGE = "a message of the stream cannot be read: it is not of this contract"
 _DETAIL_TYPE = "type.googleapis.com/qwire.v1.ErrorDetail"
 
 
@@ -99,13 +101,14 @@ class Guard:
         try:
             with self.calls.open(self._keyring.admit(sent, need), need) as ending:
                 yield replace(call, check=ending.check), tally
-        except Stalled as error:
-            code, reason = error.grpc_code, error.code
-            status, details, trailers = _status(error, call)
+        except Stalled as stalled:
+            code, reason = stalled.grpc_code, stalled.code
+            status, details, trailers = _status(stalled, call)
             context.set_code(status)  # `abort` would wait until the client reads
             context.set_details(details)
             context.set_trailing_metadata(trailers)
-        except RequestError as error:
+        except (RequestError, DecodeError) as raised:
+            error = raised if isinstance(raised, RequestError) else InvalidRequest(_NO_MESSAGE)
             code, reason = error.grpc_code, error.code
             await context.abort(*_status(error, call))
         except asyncio.CancelledError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -13,6 +12,7 @@ from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire.v1 import rerank_pb2 as rank_pb
 from qwire.v1 import rerank_pb2_grpc as rank_grpc
 from qwire_server.api import tei
+from qwire_server.api.rpc import core
 from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.ranking import RerankingService
 from qwire_server.api.rpc.service import EmbeddingService
@@ -21,6 +21,8 @@ from qwire_server.pb.tei.v1 import tei_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import grpc
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Guard
@@ -60,7 +62,7 @@ async def listen(
     Raises:
         StartError: the port is taken, or the address is not this machine's.
     """
-    server = grpc.aio.server(options=options, interceptors=interceptors)
+    server = core.server(options=options, interceptors=interceptors)
     pb_grpc.add_EmbeddingServicer_to_server(EmbeddingService(gate, guard, rules), server)
     rank_grpc.add_RerankingServicer_to_server(RerankingService(gate, guard, rules), server)
     tei.add_services(server, gate, guard, rules)
