@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import queue
 import time
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import yaml
 
 from qwire import Client
 from qwire.errors import DeadlineExceededError, OverloadedError
@@ -16,6 +18,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from support.ray_cluster import InBackground
 
+ROOT = Path(__file__).parents[2]
 TEXTS = [f"text {number}" for number in range(64)]
 
 
@@ -146,3 +149,21 @@ def computed(client: Client) -> int:
         for s in (client.stats() for _ in range(10))
     ]
     return sum(dict(sorted(seen)).values())
+
+
+def test_the_config_file_of_deploy_serves_what_its_arguments_say(cluster, tmp_path):
+    """With other models in it, and one replica."""
+    config = yaml.safe_load((ROOT / "deploy/ray/serve.yaml").read_text("utf-8"))
+    (application,) = config["applications"]
+    models = {"model": cluster.flag("--model"), "reranker": cluster.flag("--reranker")}
+    application["args"] = {**models, "replica_cpus": 0.5, "queue_seconds": 3.5}
+    path = tmp_path / "serve.yaml"
+    path.write_text(yaml.safe_dump(config), "utf-8")
+    old = cluster.replicas()
+    cluster.run("-m", "ray.serve.scripts", "run", "--non-blocking", str(path))
+    cluster.wait_for(1, without=old)
+    with Client(cluster.target) as client:
+        assert client.stats().queue_seconds == 3.5
+        assert len(client.rerank("a", ["b", "c"])) == 2
+    cluster.deploy_again()  # as the other tests have it
+    cluster.wait_for(2)

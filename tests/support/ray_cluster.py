@@ -65,7 +65,7 @@ class RayCluster:
 
     def __enter__(self) -> Self:
         for _ in range(_TRIES):
-            self._process = self._start({})
+            self._process = self._start()
             if self._wait_until_ready(self._process):
                 return self
         raise AssertionError(self._end())
@@ -104,9 +104,25 @@ class RayCluster:
         return victim
 
     def deploy_again(self, *flags: str) -> None:
-        """Deploy to the same cluster with other flags, and see the old replicas out."""
-        again = self._start({"RAY_ADDRESS": "auto"}, flags)
-        assert again.wait(START_SECONDS) == 0, self._log.read_text("utf-8")
+        """Deploy to the same cluster with other flags."""
+        self.run(*self._program, *self._flags, *self._ports, *flags)
+
+    def run(self, *program: str) -> None:
+        """Run another program of this cluster to its end, as arguments of Python."""
+        with self._log.open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, *program],
+                stdout=log,
+                stderr=log,
+                env={**self._environment, "RAY_ADDRESS": "auto"},
+                timeout=START_SECONDS,
+                check=False,
+            )
+        assert done.returncode == 0, self._log.read_text("utf-8")
+
+    def flag(self, name: str) -> str:
+        """What one of the deployment's flags says."""
+        return self._flags[self._flags.index(name) + 1]
 
     def wait_for(self, count: int, without: Sequence[int] = (), seconds: float = 120) -> None:
         """Return once there are so many replicas, none of them one of `without`."""
@@ -138,12 +154,10 @@ class RayCluster:
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(low + 200),
         }
 
-    def _start(self, more: dict[str, str], flags: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        command = [sys.executable, *self._program, *self._flags, *self._ports, *flags]
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *self._program, *self._flags, *self._ports]
         with self._log.open("ab") as log:
-            return subprocess.Popen(
-                command, stdout=log, stderr=log, env={**self._environment, **more}
-            )
+            return subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
         """Whether it came up; on a busy machine Ray gives up after 30 s, whatever one says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -21,8 +22,6 @@ from qwire_server.pb.tei.v1 import tei_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import grpc
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.rpc.guard import Guard
