@@ -28,16 +28,13 @@ def client(cluster):
         yield one
 
 
-def test_calls_are_spread_over_the_replicas(cluster, client):
-    """Though they come on one connection."""
-    with grpc.insecure_channel(cluster.target) as channel:
-        stub = pb_grpc.EmbeddingStub(channel)
-        client.embed(TEXTS)
-        uptimes = {
-            round(stub.Stats(pb.StatsRequest()).uptime_seconds - time.monotonic(), 1)
-            for _ in range(20)
-        }
-    assert len(uptimes) > 1
+def test_calls_are_spread_over_the_replicas(client):
+    """Though they come on one connection: what one replica has counted is not what another has."""
+    counts: set[int] = set()
+    while len(counts) < 2:  # Ray's proxy hears of a replica a moment after it is ready
+        for number in range(1, 10):
+            client.embed(TEXTS[:number])
+        counts = {client.stats().texts for _ in range(10)}
 
 
 def test_a_stream_is_told_to_reconnect_so_that_a_replica_can_stop(cluster):
