@@ -124,3 +124,5 @@ class Context:
                     yield taking.result()
             finally:
                 taking.cancel()
+        while not self._written.empty():
+            yield self._written.get_nowait()
