@@ -6,11 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from chaos.keys import ChangingKeys
 from support.fake_process import Process
 
 LOADS = 2  # processes
@@ -42,12 +46,18 @@ class Soaked:
 
 def soak(requests: int) -> Soaked:
     """Run it: a tenth to get warm, the census, the rest, the census."""
-    with Process("-m", "support.fault_server", "{port}", "queue_seconds=60") as server:
-        _load(server.target, max(500, requests // 10))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        keys = stack.enter_context(ChangingKeys(folder / "keys.toml"))
+        settings = ["queue_seconds=60", f"api_keys_file={folder / 'keys.toml'}"]
+        command = ["-m", "support.fault_server", "{port}", *settings]
+        server = stack.enter_context(Process(*command))
+        _load(server.target, keys.good, max(500, requests // 10))
         before = _census(server)
-        began = time.monotonic()
-        counts = _load(server.target, requests)
+        began, changes = time.monotonic(), keys.changes
+        counts = _load(server.target, keys.good, requests)
         seconds = time.monotonic() - began
+        counts["changes of keys"] = keys.changes - changes
         return Soaked(seconds, counts, before, _census(server))
 
 
@@ -55,7 +65,8 @@ def table(soaked: Soaked) -> str:
     """For people."""
     done = ", ".join(f"{name} {count}" for name, count in sorted(soaked.counts.items()))
     seconds = max(soaked.seconds, 0.001)
-    requests = sum(soaked.counts.values()) - soaked.counts["connections"] - soaked.counts["wrong"]
+    others = ("connections", "wrong", "changes of keys")
+    requests = sum(soaked.counts.values()) - sum(soaked.counts[name] for name in others)
     lines = [
         f"requests   {requests} in {seconds:.0f} s ({requests / seconds:.0f}/s): {done}",
         f"{'held':<10} {'before':>12} {'after':>12}",
@@ -66,10 +77,10 @@ def table(soaked: Soaked) -> str:
     return "\n".join([*lines, f"texts      {told}, under way {soaked.after['open']}"])
 
 
-def _load(target: str, requests: int) -> Counter[str]:
+def _load(target: str, key: str, requests: int) -> Counter[str]:
     paths = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-m", "chaos.soak_load", target, str(requests // LOADS)]
-    environment = {**os.environ, "PYTHONPATH": paths}
+    environment = {**os.environ, "PYTHONPATH": paths, "QWIRE_API_KEY": key}
     processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
         for _ in range(LOADS)

@@ -37,13 +37,14 @@ class Load:
         self._left = requests
         self._next = itertools.count()
         self._draw = random.Random(7)
-        # One more kind, such as reloading keys, is one more line.
+        # One more kind is one more line.
         self._acts = {
             self._call: 84,
             self._cancel: 6,
             self._hurry: 3,
             self._stream: 4,
             self._leave: 3,
+            self._knock: 1,
         }
 
     async def work(self) -> None:
@@ -93,6 +94,15 @@ class Load:
             break
         await stream.aclose()
         self.counts["streams left"] += 1
+
+    async def _knock(self, _: qwire.AsyncClient) -> None:
+        async with qwire.AsyncClient(self._target, api_key="nobody.knows", timeout=60) as stranger:
+            try:
+                await stranger.embed(self._texts(1))
+            except qwire.UnauthenticatedError:
+                self.counts["turned away"] += 1
+            else:
+                self.counts["wrong"] += 1
 
     def _check(self, vectors: np.ndarray, texts: list[str]) -> None:
         right = np.isclose(vectors, expected(texts), atol=1e-5).all(axis=1)
