@@ -31,6 +31,8 @@ STATUS_OF_CODE = {
     "MODEL_FAILED": grpc.StatusCode.INTERNAL,
     "UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
     "INTERNAL": grpc.StatusCode.INTERNAL,
+    "UNAUTHENTICATED": grpc.StatusCode.UNAUTHENTICATED,
+    "PERMISSION_DENIED": grpc.StatusCode.PERMISSION_DENIED,
 }
 MAY_HEAL = {"OVERLOADED", "QUOTA_EXCEEDED", "UNAVAILABLE"}
 ERROR_OF_CODE = {
@@ -49,6 +51,8 @@ ERROR_OF_CODE = {
     "MODEL_FAILED": qwire.ModelFailedError,
     "UNAVAILABLE": qwire.ConnectionFailedError,
     "INTERNAL": qwire.ServerError,
+    "UNAUTHENTICATED": qwire.UnauthenticatedError,
+    "PERMISSION_DENIED": qwire.PermissionDeniedError,
 }
 
 

@@ -116,6 +116,7 @@ async def overload(target: str, clients: int) -> tuple[Seen, float, float]:
     return seen, answers / took / capacity, held
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_hundred_clients_at_three_times_the_capacity_share_it_and_lose_nothing():
     with slow_server(queue_seconds=QUEUE_SECONDS) as slow:

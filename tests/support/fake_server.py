@@ -22,6 +22,7 @@ from qwire.v1 import embedding_pb2_grpc, rerank_pb2_grpc
 from qwire.v1 import rerank_pb2 as rank_pb
 
 FINGERPRINT = "fake-1"
+SELF_CHECK = pb.SelfCheck(lowest_cosine=1, texts=3, dtype="float32")
 MODEL = "fake/model"
 RANKER = "fake/ranker"
 
@@ -234,7 +235,10 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
             device="cpu",
             dtype="float32",
             limits=self.limits,
-            reranker=pb.RerankerInfo(model="fake-reranker", fingerprint="rank-1"),
+            reranker=pb.RerankerInfo(
+                model="fake-reranker", fingerprint="rank-1", self_check=SELF_CHECK
+            ),
+            self_check=SELF_CHECK,
         )
 
     async def Embed(self, request, context):  # noqa: N802
