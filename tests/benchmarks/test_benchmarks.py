@@ -38,6 +38,7 @@ def bench(folder: Path, *parts: str, timeout: float) -> tuple[dict, str]:
     return json.loads(path.read_text("utf-8")), printed
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_the_parts_without_a_model(tmp_path: Path):
     """A real server around a free model, a long stream, the formats; and the table made again."""
@@ -51,6 +52,7 @@ def test_the_parts_without_a_model(tmp_path: Path):
     assert "mean nothing" in printed, "figures of quick sizes are no figures"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_the_http_routes_beside_grpc(tmp_path: Path):
     """Every way gives every vector; the figures of so few calls mean nothing."""
