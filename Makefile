@@ -5,6 +5,8 @@ PYTHON = python3
 VENV = .venv/bin/python
 PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings.qwire \
   -p llama_index.postprocessor.qwire -p benchmarks
+# Files at a time. A file's tests share what they start, and stay together.
+TWO = -n 2 --dist loadfile
 
 .PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat check-deploy soak chaos lint audit format bench bench-gpu bench-cpu simulate proto clean
 
@@ -22,10 +24,10 @@ browser: ## install the browser that tests/page drives, on Debian as root
 	@$(PYTHON) scripts/browser.py
 
 test: lint browser ## lint, then the tests that need no GPU and no patience
-	$(VENV) -m pytest -m "not slow and not soak and not gpu"
+	$(VENV) -m pytest $(TWO) -m "not slow and not soak and not gpu"
 
 test-all: lint browser ## lint, then every test that needs no GPU
-	$(VENV) -m pytest -m "not soak and not gpu"
+	$(VENV) -m pytest $(TWO) -m "not soak and not gpu"
 
 test-gpu: set-up ## the tests that need a CUDA device
 	$(VENV) -m pytest -m gpu
