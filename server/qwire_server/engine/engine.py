@@ -47,7 +47,7 @@ class Engine:
     Args:
         models: by the name that works ask for; they share the device.
         limits: of a batch.
-        deliver: given the outcomes of one batch, once per batch, by the worker thread.
+        deliver: given the outcomes of one batch, once per batch, by one of its threads.
         observer: given one record per batch, and one of the queue each second with a batch.
         on_fatal: called once, by any of its threads, when it can work no more.
         stall_seconds: without progress, after which it can work no more; see `watchdog`.
