@@ -1,4 +1,4 @@
-"""A real server around a model that costs nothing: `python -m benchmarks.free_server`.
+"""A real server around a model that costs nothing: `python -m benchmarks.free_server [FRONTS]`.
 
 Sockets, protobuf, tokenizer, queue, batches, rows and replies are the real ones. The model hands
 out rows that were made before, as a very fast device would; limits are those of a GPU.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
 from qwire_server.checkpoint.layout import INSTRUCTION_TEMPLATE, Prompts
 from qwire_server.load import LoadedModel
 from qwire_server.model.launched import timed
+from qwire_server.processes.supervisor import serve_in_processes
 from qwire_server.serve import Server
 from qwire_server.settings import load as load_settings
 from qwire_server.text.tokenizer import Tokenizer
@@ -99,6 +101,13 @@ async def serve(load: Callable[[Settings], LoadedModel] = load_free) -> int:
     return await server.run(stopping)
 
 
+async def serve_fronts(fronts: int) -> int:
+    """The same with so many fronts, in processes of their own."""
+    ports = ["--grpc-port", "0", "--http-port", "0", "--fronts", str(fronts)]
+    return await serve_in_processes(load_settings(["--model", "free", *ports]), load_free)
+
+
 if __name__ == "__main__":
     logs.configure("text", "info")
-    raise SystemExit(asyncio.run(serve()))
+    several = int(sys.argv[1]) if sys.argv[1:] else 0
+    raise SystemExit(asyncio.run(serve_fronts(several) if several else serve()))

@@ -25,10 +25,13 @@ _QUOTES_NOTHING = (ServerError, OSError, ImportError, AttributeError, NameError)
 _DEVICE = "torch"  # knows no texts, and what it says of a device is needed
 
 
-def configure(log_format: str, level: str) -> None:
-    """Write this process's logs to stderr; foreign libraries from WARNING on."""
+def configure(log_format: str, level: str, process: str = "") -> None:
+    """Write this process's logs to stderr; foreign libraries from WARNING on.
+
+    `process`: its name, in each line, where a server has several.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter(process) if log_format == "json" else TextFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -60,19 +63,26 @@ def _is_no_unreadable_message(record: logging.LogRecord) -> bool:
     return kind is None or kind.__name__ != "DecodeError"
 
 
-class TextFormatter(logging.Formatter):
+class _Named(logging.Formatter):
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = process
+
+
+class TextFormatter(_Named):
     """`12:00:01 INFO  message key=value ...`, control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a stack if there is one."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         facts = " ".join(f"{k}={_short(v)}" for k, v in _facts(record).items())
-        line = f"{clock} {record.levelname:<7} {record.getMessage()} {facts}".rstrip()
+        process = f"{self._process} " if self._process else ""
+        line = f"{clock} {record.levelname:<7} {process}{record.getMessage()} {facts}".rstrip()
         line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
         return f"{line}\n{stack(record.exc_info[1])}" if record.exc_info else line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Named):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -81,6 +91,7 @@ class JsonFormatter(logging.Formatter):
             "time": round(record.created, 6),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
+            **({"process": self._process} if self._process else {}),
             **_facts(record),
         }
         if record.exc_info:

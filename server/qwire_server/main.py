@@ -24,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = settings.load(sys.argv[1:] if argv is None else argv)
         logs.configure(chosen.log_format, chosen.log_level)
         # gRPC and the event loop are not needed to say what is wrong with a flag.
+        if chosen.has_processes:
+            from qwire_server.processes.supervisor import serve_in_processes  # noqa: PLC0415
+
+            return asyncio.run(serve_in_processes(chosen))
         from qwire_server.process import serve  # noqa: PLC0415
 
         return asyncio.run(serve(chosen))

@@ -17,11 +17,12 @@ from qwire_server.api.rpc.rules import StreamRules, lifetime
 from qwire_server.settings.flags import words
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import grpc
 
     from qwire_server.api.gate import Gate
     from qwire_server.api.http.listener import HttpPort
-    from qwire_server.api.metrics import MetricsObserver
     from qwire_server.api.rpc.guard import Guard
     from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
@@ -53,7 +54,7 @@ async def open_grpc(
         gate,
         guard,
         rules=StreamRules(alive_seconds, settings.stalled_seconds, life.notice),
-        options=server_options(settings.max_connections, life),
+        options=server_options(settings.max_connections, life, share_port=settings.has_processes),
         interceptors=interceptors,
         tls=protection.tls,
         with_reflection=settings.reflection == "on",
@@ -64,7 +65,7 @@ async def open_http(
     settings: Settings,
     gate: Gate,
     observer: Observer,
-    metrics: MetricsObserver,
+    metrics: Callable[[], Awaitable[bytes]],
     *,
     tracing: Tracing,
     protection: Protection,
@@ -93,4 +94,11 @@ async def open_http(
         request_seconds=settings.http_request_seconds,
         stalled_seconds=settings.stalled_seconds,
     )
-    return await listen_http(settings.host, settings.http_port, app, limits, protection.tls)
+    return await listen_http(
+        settings.host,
+        settings.http_port,
+        app,
+        limits,
+        protection.tls,
+        share_port=settings.has_processes,
+    )

@@ -13,15 +13,20 @@ from qwire_server.descriptors import make_room
 from qwire_server.serve import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
 
 
-async def serve(settings: Settings) -> int:
-    """Run one server in this process, until SIGTERM or SIGINT; the exit status."""
+async def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> int:
+    """Run one server in this process, until SIGTERM or SIGINT; the exit status.
+
+    `make`: what makes the server.
+    """
     make_room(settings.max_connections * (1 if settings.http_port == "off" else 2))
-    server = Server(settings)
+    server = make(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.in_loop)

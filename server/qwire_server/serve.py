@@ -20,11 +20,10 @@ from qwire_server.api.metrics import MetricsObserver
 from qwire_server.api.rpc.guard import Guard
 from qwire_server.api.rpc.rules import ALIVE_SECONDS
 from qwire_server.api.stats import Counters
-from qwire_server.build import build
+from qwire_server.backend import Local
 from qwire_server.checkpoint.progress import Progress
 from qwire_server.engine.observer import LogObserver, Observers
 from qwire_server.load import load_model
-from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
 from qwire_server.ports import open_grpc, open_http
 from qwire_server.protection import protect
@@ -38,15 +37,13 @@ if TYPE_CHECKING:
     from qwire_server.api.books import Books
     from qwire_server.api.http.listener import HttpPort
     from qwire_server.api.rpc.guard import Context
-    from qwire_server.engine.engine import Engine
+    from qwire_server.backend import Backend
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.load_reranker import LoadedReranker
     from qwire_server.protection import Protection
-    from qwire_server.security.keyring import Keyring
     from qwire_server.security.tls import Tls
     from qwire_server.settings import Settings
-    from qwire_server.text.pool import Pool
 
 _LOG = logging.getLogger("qwire.server")
 _UNWIND_SECONDS = 1.0
@@ -63,6 +60,7 @@ class Server:
         alive_seconds: how often a quiet stream with work in flight is told ALIVE.
         identify: who calls; see `api.rpc.guard.Guard`.
         load_ranker: where the reranker comes from, as `load`; told the bytes of weights before it.
+        backend: makes what answers, given what counts; the models in this process by default.
 
     Attributes:
         port: that gRPC listens on, known after `start`.
@@ -78,32 +76,38 @@ class Server:
         identify: Callable[[Context], str] | None = None,
         *,
         load_ranker: Callable[[Settings, int], LoadedReranker] | None = None,
+        backend: Callable[[Counters, MetricsObserver], Backend] | None = None,
     ) -> None:
         self.port = self.http_port = 0
         self._settings = settings
         self._counters = Counters()
-        self._metrics = MetricsObserver()
+        self._metrics = MetricsObserver(with_queue=backend is None)
         self._observer = Observers(observer or LogObserver(), self._counters, self._metrics)
         self._tracing = open_tracing(settings)
         bars = settings.log_format == "text" and sys.stderr.isatty()
         progress = Progress(bars=bars)
-        self._load = load or partial(load_model, progress=progress)
-        self._load_ranker = load_ranker or (
-            lambda settings, taken: load_reranker(settings, progress, taken)
-        )
+        if backend:
+            self._backend = backend(self._counters, self._metrics)
+        else:
+            self._backend = Local(
+                settings,
+                load or partial(load_model, progress=progress),
+                load_ranker or (lambda settings, taken: load_reranker(settings, progress, taken)),
+                observer=self._observer,
+                counters=self._counters,
+                figures=self._metrics,
+            )
         self._alive_seconds = alive_seconds
         self._identify = identify
         self._gate = Gate(progress)
         self._failure = ""
-        self._engine: Engine | None = None
-        self._pool: Pool | None = None
         self._grpc: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
         self._protection: Protection | None = None
         self._patrols: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
-        return f"<Server :{self.port} {self._gate!r} {self._engine!r}>"
+        return f"<Server :{self.port} {self._gate!r} {self._backend!r}>"
 
     @property
     def open_calls(self) -> int:
@@ -138,31 +142,27 @@ class Server:
                 chosen,
                 self._gate,
                 self._observer,
-                self._metrics,
+                lambda: self._backend.metrics(self._gate),
                 tracing=self._tracing,
                 protection=protection,
             )
             self.http_port = self._http.port if self._http else 0
             _LOG.info("listening on %s, not yet ready", self._places())
-            loaded, ranker = await asyncio.to_thread(
-                load_all, self._settings, self._load, self._load_ranker
-            )
+            ready = await self._backend.open(self._gate, protection.keyring, self._fail)
         except BaseException:
             await self._grpc.stop(None)
             await self._close_http(0)
             raise
-        self._take_work(loaded, ranker, protection.keyring)
         if protection.tls:
             self._patrols.append(asyncio.create_task(protection.tls.keep_looking()))
         if protection.keyring.is_on:
             self._patrols.append(asyncio.create_task(guard.calls.patrol()))
-        models = [m for m in (loaded, ranker and ranker.loaded) if m]
         _LOG.info(
-            "qwire %s ready: %s on %s",
+            "qwire %s %s: %s on %s",
             __version__,
-            " and ".join(_told(model) for model in models),
-            f"{self._places()} after {time.monotonic() - began:.1f} s "
-            f"(loaded in {sum(m.load_seconds for m in models):.1f} s, {models[-1].memory})",
+            ready.word,
+            ready.models,
+            f"{self._places()} after {time.monotonic() - began:.1f} s ({ready.loading})",
         )
 
     async def run(self, stopping: asyncio.Event) -> int:
@@ -198,10 +198,7 @@ class Server:
         await self._close_http(ends - time.monotonic())
         for patrol in self._patrols:
             patrol.cancel()
-        if self._engine:
-            await asyncio.to_thread(self._engine.close)
-        if self._pool:
-            await asyncio.to_thread(self._pool.close)
+        await self._backend.close()
         await asyncio.to_thread(self._tracing.close)
 
     @property
@@ -219,32 +216,6 @@ class Server:
         if self._http:
             await self._http.close(seconds)
 
-    def _take_work(
-        self, loaded: LoadedModel | None, ranker: LoadedReranker | None, keyring: Keyring
-    ) -> None:
-        loop = asyncio.get_running_loop()
-
-        def on_fatal(reason: str) -> None:
-            loop.call_soon_threadsafe(self._fail, reason)
-
-        built = build(
-            self._settings,
-            loaded,
-            ranker,
-            self._observer,
-            self._counters,
-            keyring,
-            loop,
-            on_fatal,
-        )
-        self._engine, self._pool = built.engine, built.pool
-        self._gate.open(built.embedder, built.reranker)
-
     def _fail(self, reason: str) -> None:
         self._failure = reason
         self._gate.close(reason)
-
-
-def _told(model: LoadedModel) -> str:
-    served = model.served
-    return f"{served.model} ({served.device}, {served.dtype}, fingerprint {served.fingerprint})"

@@ -232,7 +232,7 @@ class TestQuotas:
 class TestStreams:
     async def test_streams_wait_for_room_first_come_first_served(self):
         busy = room()
-        held = busy.take(question("q"), 80, NEVER)
+        held = busy.admit(question("q"), 80, NEVER)
         order: list[str] = []
 
         async def stream(name: str, cost: int) -> None:
@@ -259,7 +259,7 @@ class TestStreams:
 
     async def test_a_chunk_that_stops_waiting_holds_nothing(self):
         busy = room()
-        held = busy.take(question("q"), 100, NEVER)
+        held = busy.admit(question("q"), 100, NEVER)
         waiting = asyncio.create_task(busy.wait(job(), 50))
         await asyncio.sleep(0)
         held.release()  # gives it room, before it has run again
@@ -272,7 +272,7 @@ class TestStreams:
 
     async def test_a_chunk_that_stopped_waiting_before_there_was_room_is_not_let_in(self):
         busy = room()
-        held = busy.take(question("q"), 100, NEVER)
+        held = busy.admit(question("q"), 100, NEVER)
         waiting = asyncio.create_task(busy.wait(job(), 50))
         await asyncio.sleep(0)
         waiting.cancel()
@@ -288,14 +288,14 @@ class TestStreams:
     async def test_a_stream_over_its_quota_is_slowed_and_not_refused(self):
         slow = room(quota=Quota(tokens_per_minute=60_000))
         held = await slow.wait(job(), 1)
-        held.become(1, 60_100)
+        held.change(1, 60_100)
         began = asyncio.get_running_loop().time()
         await slow.wait(job(), 1)
         assert asyncio.get_running_loop().time() - began >= 0.1
 
     def test_nothing_is_given_back_twice(self):
         busy = room()
-        held: Held = busy.take(question(), 60, NEVER)
+        held: Held = busy.admit(question(), 60, NEVER)
         held.answered(20)
         held.release()
         held.release()
@@ -303,8 +303,8 @@ class TestStreams:
 
     def test_an_estimate_is_replaced_by_the_true_cost(self):
         busy = room()
-        held = busy.take(question(), 80, NEVER)
-        held.become(10, 10)
+        held = busy.admit(question(), 80, NEVER)
+        held.change(10, 10)
         assert busy.admission.held == 10
         held.release()
         assert busy.admission.held == 0

@@ -107,10 +107,10 @@ def test_what_has_not_happened_yet_is_there_and_zero():
         assert seen["qwire_reloads_total", labels] == 0
 
 
-def test_a_server_that_loads_can_be_scraped():
+async def test_a_server_that_loads_can_be_scraped():
     """Before there is a model there is a figure that says so."""
     metrics, gate = MetricsObserver(), Gate(Progress(bars=False))
-    metrics.look(gate)
+    await metrics.look(gate)
     told = metrics.exposed().decode()
     assert "qwire_ready 0.0" in told
     assert "qwire_build_info{" in told

@@ -18,6 +18,11 @@ ALLOWED = {
     "engine": {"model", "errors"},
     "security": {"errors"},
     "api": {"engine", "text", "checkpoint", "security", "pb", "errors"},
+    "processes": {
+        *("api", "engine", "text", "checkpoint", "security", "settings", "logs", "errors"),
+        *("build", "backend", "load", "load_all", "load_reranker", "protection"),
+        *("process", "serve"),
+    },
     "corpus": {"api", "engine", "build", "load", "security", "settings", "logs", "errors"},
 }
 

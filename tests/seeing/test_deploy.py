@@ -161,7 +161,7 @@ def families(scraped: dict[str, set[str]]) -> set[str]:
 
 
 def test_the_page_has_a_row_for_every_metric_as_it_is_registered():
-    registry = MetricsObserver()._registry
+    registry = MetricsObserver().registry
     rows = {
         f"| `{each._name}{'_total' if each._type == 'counter' else ''}` | {each._type} | "
         f"{', '.join(f'`{label}`' for label in each._labelnames) or 'none'} | "

@@ -49,11 +49,12 @@ class Dispatcher:
     def deliver(self, outcomes: list[Outcome]) -> None:
         """Cross from any thread into the event loop: one crossing for all of them."""
         try:
-            self._loop.call_soon_threadsafe(self._hand_over, outcomes)
+            self._loop.call_soon_threadsafe(self.hand_over, outcomes)
         except RuntimeError:  # the loop is closed: nobody waits any more
             _LOG.warning("%d outcomes came after the end", len(outcomes))
 
-    def _hand_over(self, outcomes: list[Outcome]) -> None:
+    def hand_over(self, outcomes: list[Outcome]) -> None:
+        """Give outcomes to their sinks; for who is in the event loop already."""
         for outcome in outcomes:
             if sink := self._sinks.get(outcome.key):
                 try:

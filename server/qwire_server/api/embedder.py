@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
 from qwire_server.api.gather import Gather
-from qwire_server.api.stats import look
 from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
@@ -20,15 +19,15 @@ from qwire_server.text.encoded import Encoded
 from qwire_server.text.pool import SLICE_CHARS, checked, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from qwire_server.api.books import Books
     from qwire_server.api.call import Call, Options
+    from qwire_server.api.desk import Desk, Hold, Worker
     from qwire_server.api.dispatch import Dispatcher
-    from qwire_server.api.room import Held, Room
     from qwire_server.api.served import Plan, Served
-    from qwire_server.api.stats import Counters, Stats
+    from qwire_server.api.stats import Stats
     from qwire_server.api.timings import Timings
-    from qwire_server.engine.engine import Engine
     from qwire_server.engine.queue.cost import CostModel
     from qwire_server.engine.work import RowForm, Rows, TokenIds
     from qwire_server.text.encoder import Encoder
@@ -50,7 +49,19 @@ class Reply:
 
 
 class Embedder:
-    """The way from texts to rows."""
+    """The way from texts to rows.
+
+    Args:
+        served: the model.
+        tokenizer: of the model.
+        pool: of threads that tokenise.
+        room: lets work in.
+        dispatcher: brings outcomes back.
+        engine: does the work.
+        cost: of the model's work.
+        books: of texts.
+        stats: how busy the server is, of the one client that is named, or of all.
+    """
 
     def __init__(
         self,
@@ -58,17 +69,18 @@ class Embedder:
         served: Served,
         tokenizer: Encoder,
         pool: Pool,
-        room: Room,
+        room: Desk,
         dispatcher: Dispatcher,
-        engine: Engine,
+        engine: Worker,
         cost: CostModel,
-        counters: Counters,
+        books: Books,
+        stats: Callable[[str | None], Awaitable[Stats]],
     ) -> None:
         self.served = served
         self.room = room
         self._cost = cost
-        self._counters = counters
-        self.books = counters.books
+        self.books = books
+        self.stats = stats
         self._estimator = Estimator(served.max_tokens)
         self.tokenizer = tokenizer
         self.pool = pool
@@ -92,7 +104,7 @@ class Embedder:
         Raises:
             RequestError: with `index` where one text is to blame.
         """
-        held, watch = self.admit(call, plan, texts), Stopwatch()
+        held, watch = await self.admit(call, plan, texts), Stopwatch()
         try:
             with self.books.request(len(texts)):
                 encoded, rows, seconds = await self._embed(call, plan, texts, held, watch)
@@ -103,7 +115,7 @@ class Embedder:
         return Reply(rows, plan.form, encoded.tokens, encoded.cut, encoded.unknown, timings)
 
     async def _embed(
-        self, call: Call, plan: Plan, texts: Sequence[str], held: Held, watch: Stopwatch
+        self, call: Call, plan: Plan, texts: Sequence[str], held: Hold, watch: Stopwatch
     ) -> tuple[Encoded, Rows, float]:
         """From admitted texts to their rows, and the seconds that their batches took."""
         encoded = await self.encode(texts, plan)
@@ -112,9 +124,8 @@ class Embedder:
             raise error
         tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
         self.served.check_tokens(tokens)
-        held.become(sum(costs), tokens)
-        held.check_deadline(call.deadline)
-        rows, seconds = await self._rows(call, plan, encoded, costs)
+        await held.become(sum(costs), tokens, call.deadline)
+        rows, seconds = await self._rows(call, plan, encoded, costs, held.device)
         held.answered(held.cost)
         return encoded, rows, seconds
 
@@ -123,7 +134,7 @@ class Embedder:
     ) -> tuple[list[int], list[int]]:
         """Tokens of each text, untruncated, and how many of them are unknown."""
         plan = self.served.plan(call, options)
-        held = self.admit(call, plan, texts)
+        held = await self.admit(call, plan, texts)
         try:
             parts = await asyncio.gather(
                 *(
@@ -135,12 +146,12 @@ class Embedder:
             held.release()
         return [t for tokens, _ in parts for t in tokens], [u for _, us in parts for u in us]
 
-    def admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Held:
+    async def admit(self, call: Call, plan: Plan, texts: Sequence[str]) -> Hold:
         """Check the texts and hold room for what they are likely to need."""
         call.trail.planned(self.served.model, plan.request_class)
         self.served.check_texts(texts)
         cost = sum(self.costs(self.estimate(texts)))
-        return self.room.take(asker(call, plan), cost, call.deadline)
+        return await self.room.take(asker(call, plan), cost, call.deadline)
 
     def costs(self, tokens: Sequence[int], prefix: int = 0) -> list[int]:
         """Microseconds of device time of texts with so many tokens, `prefix` of them shared."""
@@ -180,11 +191,13 @@ class Embedder:
         costs: list[int],
         sink: Sink,
         *,
+        device: int,
         shared: int = 0,
     ) -> int:
         """Give texts to the engine; `sink` gets the outcomes until `withdraw`.
 
-        `shared`: how many leading tokens are the prompt's, and likely those of other works.
+        `device`: where room is held for them. `shared`: how many leading tokens are the prompt's,
+        and likely those of other works.
         """
         key = self._dispatcher.open(sink)
         self._engine.submit(
@@ -199,6 +212,7 @@ class Embedder:
                 client=call.client,
                 request_id=call.request_id,
                 prefix=shared,
+                device=device,
             )
         )
         return key
@@ -208,19 +222,17 @@ class Embedder:
         self._dispatcher.close(key)
         self._engine.cancel(key)
 
-    def stats(self, only: str | None = None) -> Stats:
-        """How busy this server is; `only` is the one client that is told of, None tells of all."""
-        return look(self._counters, self.room, self._engine.waiting(), self._cost, only)
-
     async def _rows(
-        self, call: Call, plan: Plan, encoded: Encoded, costs: list[int]
+        self, call: Call, plan: Plan, encoded: Encoded, costs: list[int], device: int
     ) -> tuple[Rows, float]:
         """Rows of a whole request, and the seconds that its batches took."""
         if not encoded.ids:
             return NO_ROWS, 0.0
         gather = Gather(len(encoded.ids), plan.form)
         sink = Sink(gather.add, gather.fail)
-        key = self.submit(call, plan, encoded.ids, costs, sink, shared=encoded.shared)
+        key = self.submit(
+            call, plan, encoded.ids, costs, sink, device=device, shared=encoded.shared
+        )
         try:
             return await gather.whole, gather.seconds
         finally:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qwire_server.api.call import Call, Options
+    from qwire_server.api.desk import Hold
     from qwire_server.api.embedder import Embedder
-    from qwire_server.api.room import Held
     from qwire_server.api.served import Plan
     from qwire_server.engine.work import Outcome
     from qwire_server.text.encoded import Encoded
@@ -54,7 +54,7 @@ class Flow:
         self.tokens = 0  # computed
         self.cut = 0
         self.served = embedder.served
-        self.quotas = embedder.room.quotas
+        self.desk = embedder.room
         self.client = call.client
         self._embedder = embedder
         self._call = call
@@ -161,7 +161,7 @@ class Flow:
         task.add_done_callback(lambda _: held.release())
         task.add_done_callback(self._ended)
 
-    async def _run(self, chunk: Chunk, held: Held, estimate: int) -> None:
+    async def _run(self, chunk: Chunk, held: Hold, estimate: int) -> None:
         """One chunk, from tokenising to its last answer."""
         key, watch = None, Stopwatch()
         try:
@@ -171,7 +171,7 @@ class Flow:
                 return
             tokens, shared = sum(encoded.tokens), encoded.shared
             costs = self._embedder.costs(encoded.tokens, shared)
-            held.become(sum(costs), tokens)
+            await held.become(sum(costs), tokens)
             self.tokens += tokens
             self.cut += sum(encoded.cut)
             self._shrink(estimate - tokens)
@@ -182,7 +182,13 @@ class Flow:
             if chunk.texts:
                 sink = Sink(partial(self._answer, chunk, held), self.fail)
                 key = self._embedder.submit(
-                    self._call, chunk.plan, chunk.token_ids, chunk.costs, sink, shared=shared
+                    self._call,
+                    chunk.plan,
+                    chunk.token_ids,
+                    chunk.costs,
+                    sink,
+                    device=held.device,
+                    shared=shared,
                 )
                 await chunk.answered.wait()
         finally:
@@ -202,7 +208,7 @@ class Flow:
             self._answer_errors(chunk, {i: Internal(told) for i in range(len(chunk.texts))})
             return None
 
-    def _answer(self, chunk: Chunk, held: Held, outcome: Outcome) -> None:
+    def _answer(self, chunk: Chunk, held: Hold, outcome: Outcome) -> None:
         """Called in the event loop with the outcome of one batch."""
         answer = chunk.answer(outcome)
         self._ready.put_nowait(answer)

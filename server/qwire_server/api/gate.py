@@ -97,6 +97,13 @@ class Gate:
             self._embedder, self._reranker, self._reason = embedder, reranker, ""
             self._tell()
 
+    def pause(self, reason: str) -> None:
+        """Take no work until `open` is called again; open calls go on."""
+        if not self.draining.is_set():
+            self._embedder = self._reranker = None
+            self._reason = reason
+            self._tell()
+
     def close(self, reason: str) -> None:
         """Take no more work; open calls go on."""
         self._reason = reason

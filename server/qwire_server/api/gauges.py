@@ -10,6 +10,7 @@ from qwire_server.engine.work import RequestClass
 from qwire_server.errors import RequestError
 
 if TYPE_CHECKING:
+    from qwire_server.api.embedder import Embedder
     from qwire_server.api.gate import Gate
     from qwire_server.api.instruments import Instruments
     from qwire_server.api.served import Served
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
 
 
 class Gauges:
-    """Of the server, its models and its queue."""
+    """Of the server and its models."""
 
     def __init__(self, made: Instruments) -> None:
         build = made.gauge("build_info", "1, for the version.", "version", "python")
         build.labels(__version__, platform.python_version()).set(1)
         self._ready = made.gauge("ready", "1 while new work is taken.")
         self._calls = made.gauge("open_calls", "Calls not yet answered, streams included.")
-        self._streams = made.gauge("open_streams", "Streams that are open.")
         about = ("model", "fingerprint", "device", "dtype")
         self._info = made.gauge("model_info", "1 for each model in service.", *about)
         self._peak = made.gauge(
@@ -32,6 +32,31 @@ class Gauges:
             "Operations a second of a large matrix product, measured at start.",
             "model",
         )
+
+    def look(self, gate: Gate) -> list[Embedder]:
+        """Set them all; the models in service."""
+        self._ready.set(gate.is_serving)
+        self._calls.set(gate.open_calls)
+        try:
+            embedder, reranker = gate.models()
+        except RequestError:
+            return []  # what was known last stays
+        embedders = [e for e in (embedder, reranker and reranker.embedder) if e]
+        for each in embedders:
+            self._model(each.served)
+        return embedders
+
+    def _model(self, served: Served) -> None:
+        self._info.labels(served.model, served.fingerprint, served.device, served.dtype).set(1)
+        if served.peak_flops:
+            self._peak.labels(served.model).set(served.peak_flops)
+
+
+class QueueGauges:
+    """Of the queue, which all fronts of a server share."""
+
+    def __init__(self, made: Instruments) -> None:
+        self._streams = made.gauge("open_streams", "Streams that are open.")
         self._bound = made.gauge("queue_bound_seconds", "Most device time that may be held.")
         self._held = made.gauge("queue_held_seconds", "Device time accepted, unanswered.", "class")
         self._texts = made.gauge("queue_texts", "Texts that wait for a batch.", "class")
@@ -44,27 +69,9 @@ class Gauges:
             for request_class in RequestClass:
                 gauge.labels(request_class.name.lower())
 
-    def look(self, gate: Gate) -> list[str]:
-        """Set them all; the names of the models in service."""
-        self._ready.set(gate.is_serving)
-        self._calls.set(gate.open_calls)
-        try:
-            embedder, reranker = gate.models()
-        except RequestError:
-            return []  # what was known last stays
-        embedders = [e for e in (embedder, reranker and reranker.embedder) if e]
-        for each in embedders:
-            self._model(each.served)
-        self._streams.set(sum(embedders[0].room.quotas.streams().values()))
-        self._queue(embedders[0].stats())
-        return [each.served.model for each in embedders]
-
-    def _model(self, served: Served) -> None:
-        self._info.labels(served.model, served.fingerprint, served.device, served.dtype).set(1)
-        if served.peak_flops:
-            self._peak.labels(served.model).set(served.peak_flops)
-
-    def _queue(self, stats: Stats) -> None:
+    def show(self, stats: Stats) -> None:
+        """Set them all."""
+        self._streams.set(stats.streams)
         self._bound.set(stats.bound / 1e6)
         self._clients.set(stats.clients_active)
         self._accuracy.set(stats.cost_accuracy)

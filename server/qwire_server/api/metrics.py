@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from qwire_server.api.gauges import Gauges
+from qwire_server.api.gauges import Gauges, QueueGauges
 from qwire_server.api.instruments import SHARES, Instruments
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import BY_CODE
@@ -30,16 +30,24 @@ _STAGES = ("tokenize", "queue", "compute", "reply")
 
 
 class MetricsObserver:
-    """An observer that counts, into a registry of its own: two servers do not share one."""
+    """An observer that counts, into a registry of its own: two servers do not share one.
 
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        made = Instruments(self._registry)
+    Args:
+        with_queue: show the queue too, which is not in a process that is only one of its fronts.
+
+    Attributes:
+        registry: all figures.
+    """
+
+    def __init__(self, *, with_queue: bool = True) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        made = Instruments(self.registry)
         self._requests = _Requests(made)
         self._answers = _Answers(made)
         self._batches = _Batches(made)
         self._gauges = Gauges(made)
+        self._queue = QueueGauges(made) if with_queue else None
         self._reloads = made.counter(
             "reloads", "Changes of certificate or keys, taken up or not.", "what", "result"
         )
@@ -66,15 +74,18 @@ class MetricsObserver:
         """Count one reload."""
         self._reloads.labels(record.what, "failed" if record.wrong else "taken").inc()
 
-    def look(self, gate: Gate) -> None:
+    async def look(self, gate: Gate) -> None:
         """Set what is so now; the event loop's."""
-        for model in self._gauges.look(gate):
-            self._batches.expect(model)
-            self._answers.expect(model)
+        embedders = self._gauges.look(gate)
+        for embedder in embedders:
+            self._batches.expect(embedder.served.model)
+            self._answers.expect(embedder.served.model)
+        if embedders and self._queue:
+            self._queue.show(await embedders[0].stats(None))
 
     def exposed(self) -> bytes:
         """Everything in Prometheus' text format. Takes milliseconds, in any thread."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
 
 # A series that begins with its first event hides that event from `rate()`, so those whose labels

@@ -1,16 +1,17 @@
-"""Room in the queue, as the event loop sees it: requests are refused, streams wait."""
+"""Room in the queue, as the event loop sees it: a `Desk` in this process."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+import math
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from qwire_server.engine import clock
 from qwire_server.engine.queue.line import Line, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from qwire_server.engine.queue.admission import Admission, Asker
     from qwire_server.engine.queue.quota import Quotas
@@ -27,25 +28,19 @@ class Room:
     def __repr__(self) -> str:
         return f"<Room {self.admission!r}, {len(self._line)} chunks wait>"
 
-    def take(self, asker: Asker, cost: int, deadline: float) -> Held:
-        """Hold at once, or refuse.
+    async def take(self, asker: Asker, cost: int, deadline: float) -> Held:
+        """See `Desk`."""
+        return self.admit(asker, cost, deadline)
 
-        Args:
-            asker: whose work it is.
-            cost: microseconds of device time, likely.
-            deadline: seconds on the monotonic clock.
-
-        Raises:
-            Overloaded, QuotaExceeded: there is no room now.
-            DeadlineExceeded: there is, but it would come too late.
-        """
+    def admit(self, asker: Asker, cost: int, deadline: float) -> Held:
+        """`take`, without a wait."""
         now = clock.now()
         self.quotas.check(asker.client, now)
         self.admission.admit(asker, cost, now=now, deadline=deadline * 1e6)
         return Held(self, asker, cost)
 
     async def wait(self, asker: Asker, cost: int) -> Held:
-        """Hold as soon as the client's quota and the queue have room; never refuse."""
+        """See `Desk`."""
         while pause := self.quotas.wait(asker.client, clock.now()):  # noqa: ASYNC110  time earns it
             await asyncio.sleep(pause / 1e6)
         held: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
@@ -58,18 +53,34 @@ class Room:
                 held.result().release()
             raise
 
-    @contextmanager
-    def stream(self, client: str) -> Iterator[None]:
-        """Count a stream while it is open.
+    @asynccontextmanager
+    async def stream(self, client: str) -> AsyncIterator[None]:
+        """See `Desk`."""
+        self.open_stream(client)
+        try:
+            yield
+        finally:
+            self.close_stream(client)
+
+    def open_stream(self, client: str) -> None:
+        """Count a stream.
 
         Raises:
             QuotaExceeded: the client has too many.
         """
         self.quotas.open_stream(client, clock.now())
-        try:
-            yield
-        finally:
-            self.quotas.close_stream(client)
+
+    def close_stream(self, client: str) -> None:
+        """A counted stream ended."""
+        self.quotas.close_stream(client)
+
+    def stall(self, client: str) -> None:
+        """See `Desk`."""
+        self.quotas.stall(client)
+
+    def unstall(self, client: str) -> None:
+        """See `Desk`."""
+        self.quotas.unstall(client)
 
     def let_in(self) -> None:
         """Let those go on who have room now."""
@@ -78,7 +89,9 @@ class Room:
 
 
 class Held:
-    """Device time that one work holds, given back part by part and never twice."""
+    """What one work holds of a room; a `Hold`."""
+
+    device = 0
 
     def __init__(self, room: Room, asker: Asker, cost: int) -> None:
         self.cost = cost
@@ -86,27 +99,24 @@ class Held:
         self._asker = asker
         self._open = True
 
-    def become(self, cost: int, tokens: int) -> None:
-        """Replace the estimate by what the true tokens cost, and charge them to the client."""
+    async def become(self, cost: int, tokens: int, deadline: float = math.inf) -> None:
+        """See `Hold`."""
+        self.change(cost, tokens, deadline)
+
+    def change(self, cost: int, tokens: int, deadline: float = math.inf) -> None:
+        """`become`, without a wait."""
         self._room.quotas.charge(self._asker.client, tokens, clock.now())
         if self._open:
             self._room.admission.change(self._asker, cost - self.cost)
             self.cost = cost
             self._room.let_in()
-
-    def check_deadline(self, deadline: float) -> None:
-        """Refuse what cannot be answered in time.
-
-        Args:
-            deadline: seconds on the monotonic clock.
-
-        Raises:
-            DeadlineExceeded.
-        """
-        self._room.admission.check_deadline(self._asker, now=clock.now(), deadline=deadline * 1e6)
+        if deadline < math.inf:
+            self._room.admission.check_deadline(
+                self._asker, now=clock.now(), deadline=deadline * 1e6
+            )
 
     def answered(self, cost: int) -> None:
-        """A part was computed."""
+        """See `Hold`."""
         if self._open:
             part = min(cost, self.cost)
             self.cost -= part
@@ -114,7 +124,7 @@ class Held:
             self._room.let_in()
 
     def release(self) -> None:
-        """All was answered, or nobody waits for it any more."""
+        """See `Hold`."""
         if self._open:
             self._open = False
             self._room.admission.end(self._asker, self.cost)

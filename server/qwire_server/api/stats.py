@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         RequestRecord,
     )
     from qwire_server.engine.queue.backlog import Waiting
-    from qwire_server.engine.queue.cost import CostModel
 
 _MOST_CLIENTS = 20
 _FILL_MEMORY = 0.95  # about twenty batches
@@ -117,6 +116,7 @@ class Stats:
     classes: dict[RequestClass, ClassStats]
     clients: list[ClientStats]
     clients_active: int
+    streams: int
     cost_accuracy: float
 
 
@@ -124,7 +124,7 @@ def look(
     counters: Counters,
     room: Room,
     waiting: list[Waiting],
-    cost: CostModel,
+    cost_accuracy: float,
     only: str | None = None,
 ) -> Stats:
     """The state of a server now; `only` is the one client that is told of, None tells of all."""
@@ -150,5 +150,6 @@ def look(
         classes=classes,
         clients=most,
         clients_active=len({asker.client for asker in clients}),
-        cost_accuracy=cost.accuracy,
+        streams=sum(streams.values()),
+        cost_accuracy=cost_accuracy,
     )

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwire_server.api.call import Call
+    from qwire_server.api.desk import Hold
     from qwire_server.api.embedder import Embedder
-    from qwire_server.api.room import Held
     from qwire_server.text.spelling import Token
 
 
@@ -85,9 +85,9 @@ class Vocabulary:
         finally:
             held.release()
 
-    async def _hold(self, call: Call, tokens: Sequence[int], *, patient: bool) -> Held:
+    async def _hold(self, call: Call, tokens: Sequence[int], *, patient: bool) -> Hold:
         asker = Asker(call.client, call.default_class)
         cost = sum(self._embedder.costs(tokens))
         if patient:
             return await self._embedder.room.wait(asker, cost)
-        return self._embedder.room.take(asker, cost, call.deadline)
+        return await self._embedder.room.take(asker, cost, call.deadline)

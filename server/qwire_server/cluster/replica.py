@@ -77,11 +77,7 @@ class Replica:
     @property
     def queued_seconds(self) -> float:
         """Device time of what is accepted and not yet answered."""
-        if self._built is None:
-            return 0.0
-        embedder, reranker = self._built.embedder, self._built.reranker
-        models = (embedder, reranker and reranker.embedder)  # they share a room
-        return next(model.room.admission.held for model in models if model) / 1e6
+        return self._built.room.admission.held / 1e6 if self._built else 0.0
 
     async def start(self) -> None:
         """Load, warm up, take work.

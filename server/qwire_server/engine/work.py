@@ -54,6 +54,7 @@ class Work:
         client: identity that shares and quotas are counted by.
         prefix: how many leading tokens its texts are likely to share, with each other and with
             other works; a hint.
+        device: the one that does it, of those that this server has; 0 is the first.
     """
 
     key: int
@@ -66,6 +67,7 @@ class Work:
     client: str = ""
     request_id: str = ""
     prefix: int = 0
+    device: int = 0
 
 
 @dataclass(frozen=True, slots=True)

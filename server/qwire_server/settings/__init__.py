@@ -10,7 +10,7 @@ import os
 from pathlib import Path  # noqa: TC003  pydantic reads the annotations
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -27,17 +27,21 @@ from qwire_server.settings.keys import KeySettings
 from qwire_server.settings.limits import LimitSettings
 from qwire_server.settings.model import ModelSettings
 from qwire_server.settings.network import NetworkSettings
+from qwire_server.settings.processes import ProcessSettings
 from qwire_server.settings.tls import TlsSettings
 from qwire_server.settings.work import WorkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from typing_extensions import Self
+
 
 # The last base comes first in --help.
 class Settings(
     LimitSettings,
     WorkSettings,
+    ProcessSettings,
     KeySettings,
     TlsSettings,
     NetworkSettings,
@@ -80,6 +84,25 @@ class Settings(
         "OTEL_* variables hold",
     )
     config: Path | None = Field(None, description="TOML file with any of these settings")
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether fronts and devices have processes of their own."""
+        return bool(self.fronts or self.devices)
+
+    @property
+    def device_names(self) -> list[str]:
+        """The devices that have a process of their own, where the server has several."""
+        return self.devices.split(",") if self.devices else [self.device]
+
+    @model_validator(mode="after")
+    def _names_each_gpu_once(self) -> Self:
+        gpus = [name for name in self.device_names if name != "cpu"]
+        if self.devices and self.device != "auto":
+            raise ValueError("--device and --devices: give one of them")
+        if len(set(gpus)) < len(gpus):
+            raise ValueError("--devices: name each GPU once")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -8,8 +8,8 @@ spell is ordinary text: a document cannot end its turn.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
@@ -94,6 +94,27 @@ class PairTokenizer:
         unknown = config["model"].get("unk_token")
         unknown_id = words.token_to_id(unknown) if unknown else None
         return cls(words, marks, frame, max_tokens, unknown_id)
+
+    def pack(self) -> dict[str, Any]:
+        """All of it as plain data, for another process."""
+        return {
+            "words": self._words.to_str(),
+            "marks": self._marks.to_str(),
+            "frame": asdict(self.frame),
+            "max_tokens": self.max_tokens,
+            "unknown_id": self._unknown_id,
+        }
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any]) -> PairTokenizer:
+        """The tokenizer that was packed."""
+        return cls(
+            RustTokenizer.from_str(packed["words"]),
+            RustTokenizer.from_str(packed["marks"]),
+            Frame(**packed["frame"]),
+            packed["max_tokens"],
+            packed["unknown_id"],
+        )
 
     def encode(
         self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END

@@ -99,6 +99,25 @@ class Tokenizer:
         unknown_id = rust.token_to_id(unknown) if unknown else None
         return cls(rust, max_tokens, unknown_id=unknown_id, lower_case=lower_case)
 
+    def pack(self) -> dict[str, Any]:
+        """All of it as plain data, for another process."""
+        return {
+            "rust": self._rust.to_str(),
+            "max_tokens": self.max_tokens,
+            "unknown_id": self._unknown_id,
+            "lower_case": self._lower_case,
+        }
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any]) -> Tokenizer:
+        """The tokenizer that was packed."""
+        return cls(
+            RustTokenizer.from_str(packed["rust"]),
+            packed["max_tokens"],
+            unknown_id=packed["unknown_id"],
+            lower_case=packed["lower_case"],
+        )
+
     def encode(
         self, texts: Sequence[str], prompt: str = "", truncate: Truncate = Truncate.END
     ) -> Encoded:

@@ -20,12 +20,13 @@ from qwire_server.api.http.lock import Lock
 from qwire_server.errors import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from qwire_server.api.http.guard import Guard
-    from qwire_server.api.metrics import MetricsObserver
     from qwire_server.engine.observer import Observer
     from qwire_server.security.keyring import Keyring
 
@@ -46,7 +47,7 @@ _METHOD = "this path does not take that method{}"
 
 def application(
     guard: Guard,
-    metrics: MetricsObserver,
+    metrics: Callable[[], Awaitable[bytes]],
     tokenizer_threads: int,
     keyring: Keyring,
     observer: Observer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -11,14 +10,15 @@ from starlette.responses import JSONResponse, Response
 from qwire_server.api.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from qwire_server.api.gate import Gate
-    from qwire_server.api.metrics import MetricsObserver
 
 _RETRY_SECONDS = "5"
 
 
-def routes(gate: Gate, metrics: MetricsObserver) -> APIRouter:
-    """The routes of this server."""
+def routes(gate: Gate, metrics: Callable[[], Awaitable[bytes]]) -> APIRouter:
+    """The routes of this server; `metrics` gives all figures as Prometheus reads them."""
     router = APIRouter(tags=["health"])
 
     @router.get("/health/live")
@@ -39,8 +39,6 @@ def routes(gate: Gate, metrics: MetricsObserver) -> APIRouter:
     @router.get("/metrics")
     async def metrics_route() -> Response:
         """For Prometheus, in its text format."""
-        metrics.look(gate)
-        told = await asyncio.to_thread(metrics.exposed)
-        return Response(told, media_type=CONTENT_TYPE)
+        return Response(await metrics(), media_type=CONTENT_TYPE)
 
     return router

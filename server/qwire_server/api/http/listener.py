@@ -58,7 +58,13 @@ class _Uvicorn(uvicorn.Server):
 
 
 async def listen(
-    host: str, port: int, app: ASGIApp, limits: ConnectionLimits, tls: Tls | None = None
+    host: str,
+    port: int,
+    app: ASGIApp,
+    limits: ConnectionLimits,
+    tls: Tls | None = None,
+    *,
+    share_port: bool = False,
 ) -> HttpPort:
     """Bind, and answer from now on.
 
@@ -68,11 +74,12 @@ async def listen(
         app: what answers.
         limits: of its connections.
         tls: of the port; None for none. Clients are asked for no certificate.
+        share_port: with other processes of this server.
 
     Raises:
         StartError: the port is taken, or the address is not this machine's.
     """
-    sockets = _bind(host.strip("[]"), port)
+    sockets = _bind(host.strip("[]"), port, share_port=share_port)
     config = uvicorn.Config(
         app,
         http=limited(limits),
@@ -93,7 +100,7 @@ async def listen(
     return opened
 
 
-def _bind(host: str, port: int) -> list[socket.socket]:
+def _bind(host: str, port: int, *, share_port: bool) -> list[socket.socket]:
     """One socket for each address of a host, all on one port."""
     sockets: list[socket.socket] = []
     try:
@@ -103,6 +110,8 @@ def _bind(host: str, port: int) -> list[socket.socket]:
             sockets.append(one)
             _keep_alive(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if share_port:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             taken = sockets[0].getsockname()[1] if len(sockets) > 1 else port

@@ -27,15 +27,21 @@ _MAX_HEADER_BYTES = 16 * 1024  # of one call, keys and tracing included
 _CALLS = 1000
 
 
-def server_options(max_connections: int, life: Lifetime) -> list[tuple[str, int]]:
+def server_options(
+    max_connections: int, life: Lifetime, *, share_port: bool = False
+) -> list[tuple[str, int]]:
     """Options of the server.
 
     Args:
         max_connections: most that are open; more are closed at once.
         life: of a connection.
+        share_port: with other processes of this server.
     """
     return [
-        ("grpc.so_reuseport", 0),  # without it a second server binds the same port silently
+        (
+            "grpc.so_reuseport",
+            int(share_port),
+        ),  # without 0 a second server binds the same port silently
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # decompressed
         ("grpc.max_send_message_length", -1),  # rows x dim, bounded by --max-texts
         ("grpc.max_metadata_size", _MAX_HEADER_BYTES),

@@ -57,7 +57,7 @@ class RerankingService(rank_grpc.RerankingServicer):
             flow = Flow(reranker.embedder, call)
             dialect = RankDialect(reranker, call, flow)
             try:
-                with reranker.embedder.room.stream(call.client):
+                async with reranker.embedder.room.stream(call.client):
                     await serve_stream(context, flow, self._gate, self._rules, dialect)
             finally:
                 tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut

@@ -53,7 +53,7 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             embedder = self._gate.embedder()
             flow = Flow(embedder, call)
             try:
-                with embedder.room.stream(call.client):
+                async with embedder.room.stream(call.client):
                     await serve_stream(context, flow, self._gate, self._rules)
             finally:
                 tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
@@ -79,4 +79,4 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             any_model = embedder or (reranker.embedder if reranker else None)
             assert any_model is not None
             only = None if call.sees_clients else call.client
-            return wire.stats_response(any_model.stats(only))
+            return wire.stats_response(await any_model.stats(only))

@@ -87,7 +87,7 @@ async def serve_stream(
             flow.notify(Notice.DRAINING)
 
     dialect = dialect or EmbedDialect(flow)
-    writer = Writer(context, flow.quotas, flow.client, rules.stalled_seconds)
+    writer = Writer(context, flow.desk, flow.client, rules.stalled_seconds)
     reader = asyncio.create_task(_read(context, flow, dialect))
     gate.watch(tell_draining)
     aging = asyncio.get_running_loop().call_later(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from qwire_server.errors import Stalled
 
 if TYPE_CHECKING:
+    from qwire_server.api.desk import Desk
     from qwire_server.api.rpc.guard import Context
-    from qwire_server.engine.queue.quota import Quotas
 
 
 class Writer:
@@ -23,14 +23,14 @@ class Writer:
 
     Args:
         context: of the stream.
-        quotas: told when the client is given up, and when the transport lets go of it.
-        client: whose stream it is; counted by `quotas`.
+        desk: told when the client is given up, and when the transport lets go of it.
+        client: whose stream it is; counted at `desk`.
         seconds: that one reply may lie unread.
     """
 
-    def __init__(self, context: Context, quotas: Quotas, client: str, seconds: float) -> None:
+    def __init__(self, context: Context, desk: Desk, client: str, seconds: float) -> None:
         self._context = context
-        self._quotas = quotas
+        self._desk = desk
         self._client = client
         self._seconds = seconds
 
@@ -56,12 +56,12 @@ class Writer:
 
     def _give_up(self, writing: asyncio.Future[None]) -> None:
         writing.add_done_callback(_forget)
-        self._quotas.stall(self._client)
+        self._desk.stall(self._client)
         # The stubs have a class there that nothing is an instance of.
         self._context.add_done_callback(self._let_go)  # type: ignore[arg-type]  # see above
 
     def _let_go(self, _: object) -> None:
-        self._quotas.unstall(self._client)
+        self._desk.unstall(self._client)
 
 
 def _forget(writing: asyncio.Future[None]) -> None:

@@ -78,7 +78,7 @@ class EmbedService(_Refusing, pb_grpc.EmbedServicer):
         async with guarded_stream(self._guard, "EmbedStream", context, _chars) as opened:
             call, tally, arrivals = opened
             embedder = self._gate.embedder()
-            with embedder.room.stream(call.client):
+            async with embedder.room.stream(call.client):
                 stream = EmbedStream(context, call, arrivals, embedder, self._gate, self._rules)
                 try:
                     await stream.serve()

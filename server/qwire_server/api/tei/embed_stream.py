@@ -91,8 +91,7 @@ class EmbedStream:
         rules: StreamRules,
     ) -> None:
         self.flow = Flow(embedder, call)
-        quotas = embedder.room.quotas
-        self._writer = Writer(context, quotas, call.client, rules.stalled_seconds)
+        self._writer = Writer(context, embedder.room, call.client, rules.stalled_seconds)
         self._call = call
         self._ends = Ending(gate, arrivals, rules)
         self._arrivals = arrivals

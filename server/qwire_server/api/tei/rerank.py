@@ -52,7 +52,7 @@ class RerankService(pb_grpc.RerankServicer):
         async with guarded_stream(self._guard, "RerankStream", context, _chars) as opened:
             call, tally, arrivals = opened
             reranker = self._gate.reranker()
-            with reranker.embedder.room.stream(call.client):
+            async with reranker.embedder.room.stream(call.client):
                 stream = RerankStream(call, arrivals, reranker)
                 try:
                     await stream.serve()

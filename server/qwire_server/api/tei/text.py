@@ -64,8 +64,8 @@ class TokenizeService(pb_grpc.TokenizeServicer):
             call, tally, arrivals = opened
             key, work = wire.encode_key, partial(self._tokenize, call, patient=True)
             room = self._vocabulary().room
-            with room.stream(call.client):
-                writer = Writer(context, room.quotas, call.client, self._rules.stalled_seconds)
+            async with room.stream(call.client):
+                writer = Writer(context, room, call.client, self._rules.stalled_seconds)
                 ends = Ending(self._gate, arrivals, self._rules)
                 await serve_in_order(writer, ends, arrivals, tally, key=key, work=work)
 
@@ -85,8 +85,8 @@ class TokenizeService(pb_grpc.TokenizeServicer):
             call, tally, arrivals = opened
             key, work = wire.decode_key, partial(self._decode, call, patient=True)
             room = self._vocabulary().room
-            with room.stream(call.client):
-                writer = Writer(context, room.quotas, call.client, self._rules.stalled_seconds)
+            async with room.stream(call.client):
+                writer = Writer(context, room, call.client, self._rules.stalled_seconds)
                 ends = Ending(self._gate, arrivals, self._rules)
                 await serve_in_order(writer, ends, arrivals, tally, key=key, work=work)
 

@@ -1,0 +1,41 @@
+"""What every process of a server does first, and where they find each other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qwire_server import logs
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from qwire_server.settings import Settings
+
+DESK = "desk.sock"  # in the folder of the server's sockets
+_LONGEST = 60  # of a folder's path: a socket's may have about a hundred characters
+
+
+def make_folder() -> Path:
+    """A folder that nobody else can enter."""
+    folder = tempfile.mkdtemp(prefix="qwire-")
+    if len(folder) > _LONGEST:
+        Path(folder).rmdir()
+        folder = tempfile.mkdtemp(prefix="qwire-", dir="/tmp")
+    return Path(folder)
+
+
+def end_without(desk: asyncio.Task[None]) -> None:
+    """End this process at once if the supervisor is gone: nobody would start or stop it again."""
+    if not desk.cancelled():
+        os._exit(1)
+
+
+def begin(name: str, settings: Settings) -> None:
+    """Set up this process: its log, and no part in what a terminal sends to all of them."""
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.configure(settings.log_format, settings.log_level, name)

@@ -1,0 +1,256 @@
+"""Starts the processes of a server, starts those again that end, and stops them all in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from qwire._version import __version__
+from qwire_server import logs
+from qwire_server.build import make_room
+from qwire_server.engine.observer import LogObserver
+from qwire_server.errors import RequestError, StartError
+from qwire_server.processes import engine_process, front_process
+from qwire_server.processes.desk import Desk
+from qwire_server.processes.overview import Overview
+from qwire_server.processes.place import DESK, make_folder
+from qwire_server.processes.ports import Ports
+from qwire_server.protection import protect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.context import SpawnProcess
+
+    from qwire_server.load import LoadedModel
+    from qwire_server.settings import Settings
+
+_LOG = logging.getLogger("qwire.server")
+_SPAWN = multiprocessing.get_context("spawn")
+_FIRST_PAUSE = 0.5  # seconds before a process is started again; doubled while it ends soon
+_LONGEST_PAUSE = 30.0
+_SOON = 60.0
+_MOST_TRIES = 8  # in a row that end soon; then whoever started the server has to look
+_LOOK_EVERY = 5.0
+_END_SECONDS = 10.0  # beyond what draining may take
+
+
+class _Child:
+    """One process, and the one that takes its place."""
+
+    def __init__(self, name: str, main: Callable[..., None], *rest: Any) -> None:
+        self.name = name
+        self.process: SpawnProcess | None = None
+        self.tries = 0
+        self._main = main
+        self._rest = rest
+        self._since = 0.0
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.is_alive()
+
+    def start(self, ended: Callable[[_Child], None]) -> None:
+        self._since = time.monotonic()
+        self.process = process = _SPAWN.Process(
+            target=self._main, args=(self.name, *self._rest), name=self.name, daemon=True
+        )
+        process.start()
+        _LOG.info("%s is process %d", self.name, process.pid)
+        loop = asyncio.get_running_loop()
+
+        def reap() -> None:
+            loop.remove_reader(process.sentinel)
+            process.join()
+            ended(self)
+
+        loop.add_reader(process.sentinel, reap)
+
+    def signal(self, number: int) -> None:
+        if self.process and self.process.is_alive():
+            os.kill(self.process.pid or 0, number)
+
+    def pause(self) -> float:
+        """Seconds until it is worth another try."""
+        self.tries = self.tries + 1 if time.monotonic() - self._since < _SOON else 1
+        return min(_FIRST_PAUSE * 2 ** (self.tries - 1), _LONGEST_PAUSE)
+
+    def how(self) -> str:
+        """How it ended, in words."""
+        code = self.process.exitcode if self.process else None
+        if code is not None and code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with status {code}"
+
+
+async def serve_in_processes(
+    settings: Settings, load: Callable[[Settings], LoadedModel] | None = None
+) -> int:
+    """Run a server in several processes until SIGTERM or SIGINT; the exit status.
+
+    Args:
+        settings: of the server.
+        load: where the embedding model comes from; a function that another process can import.
+
+    Raises:
+        StartError: a port is taken or not protected, or this system has not what it needs.
+    """
+    if not hasattr(socket, "SO_REUSEPORT") or not hasattr(socket, "AF_UNIX"):
+        raise StartError("--fronts and --devices need a system that lets processes share a port")
+    asyncio.get_running_loop().set_exception_handler(logs.in_loop)
+    keyring = protect(settings, LogObserver()).keyring
+    with Ports(settings) as ports:
+        folder = make_folder()
+        supervisor = Supervisor(ports.settings, load, folder)
+        desk = Desk(make_room(settings, keyring), supervisor.look)
+        Overview(desk)
+        server = await asyncio.start_unix_server(desk.meet, folder / DESK)
+        try:
+            return await supervisor.run(desk)
+        finally:
+            server.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Supervisor:
+    """Keeps fronts and engines running.
+
+    Args:
+        settings: of the server; its ports are known.
+        load: as of `serve_in_processes`.
+        folder: for sockets.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[Settings], LoadedModel] | None,
+        folder: Any,
+    ) -> None:
+        devices = settings.device_names
+        fronts = settings.fronts or 1
+        on_cpu = max(1, sum(device in {"cpu", "auto"} for device in devices))
+        cores = max(1, len(os.sched_getaffinity(0)) // on_cpu)
+        self._settings = settings
+        self._began = time.monotonic()
+        self._engines = [
+            _Child(
+                f"engine-{number}",
+                engine_process.main,
+                settings.model_copy(update={"device": device}),
+                folder,
+                load,
+                cores,
+            )
+            for number, device in enumerate(devices)
+        ]
+        self._fronts = [
+            _Child(f"front-{number}", front_process.main, settings, folder)
+            for number in range(fronts)
+        ]
+        self._desk: Desk | None = None
+        self._ready = False
+        self._status = 0
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def run(self, desk: Desk) -> int:
+        """Start all, keep them running, stop all; the exit status."""
+        self._desk = desk
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        for child in (*self._engines, *self._fronts):
+            child.start(self._on_end)
+        patrol = asyncio.create_task(self._patrol(desk))
+        await self._stopping.wait()
+        patrol.cancel()
+        _LOG.info("stopping %d processes", len(self._engines) + len(self._fronts))
+        await self._stop(self._fronts, self._settings.drain_seconds + _END_SECONDS)
+        await self._stop(self._engines, _END_SECONDS)
+        return self._status
+
+    def look(self) -> None:
+        """Something changed at the desk."""
+        assert self._desk
+        if not self._ready and self._desk.devices and len(self._desk.opened) >= len(self._fronts):
+            self._ready = True
+            s = self._settings
+            http = "" if s.http_port == "off" else f" and http{_s(s)} {s.host}:{s.http_port}"
+            _LOG.info(
+                "qwire %s ready: %s on %s after %.1f s (%d fronts, %d devices)",
+                __version__,
+                self._desk.opened[0],
+                f"grpc{_s(s)} {s.host}:{s.grpc_port}{http}",
+                time.monotonic() - self._began,
+                len(self._fronts),
+                len(self._engines),
+            )
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():
+            _LOG.warning("second signal: all processes are ended")
+            for child in (*self._fronts, *self._engines):
+                child.signal(signal.SIGKILL)
+        self._stopping.set()
+
+    def _on_end(self, child: _Child) -> None:
+        self._ended.set()
+        if self._stopping.is_set():
+            return
+        pause = child.pause()
+        code = child.process.exitcode if child.process else None
+        if not self._ready or child.tries > _MOST_TRIES:
+            _LOG.error("%s %s: the server stops", child.name, child.how())
+            self._status = 2 if code == 2 and not self._ready else 1
+            self._stopping.set()
+            return
+        _LOG.error("%s %s, and is started again in %g s", child.name, child.how(), pause)
+        asyncio.get_running_loop().call_later(pause, self._start_again, child)
+
+    def _start_again(self, child: _Child) -> None:
+        if not self._stopping.is_set():
+            child.start(self._on_end)
+
+    async def _patrol(self, desk: Desk) -> None:
+        """End what does not answer: its event loop is stuck, and nothing else would end it."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            links = desk.links
+            children = [c for c in (*self._fronts, *self._engines) if c.name in links]
+            await asyncio.gather(*(self._check(c, links[c.name].ask("state")) for c in children))
+
+    async def _check(self, child: _Child, answer: Any) -> None:
+        process = child.process
+        try:
+            await asyncio.wait_for(answer, self._settings.stall_seconds)
+        except asyncio.TimeoutError:
+            if child.process is process:
+                _LOG.error("%s does not answer: it is ended", child.name)
+                child.signal(signal.SIGKILL)
+        except RequestError:
+            pass  # it has ended by itself
+
+    async def _stop(self, children: Sequence[_Child], seconds: float) -> None:
+        for child in children:
+            child.signal(signal.SIGTERM)
+        ends = time.monotonic() + seconds
+        while any(child.is_alive for child in children):
+            self._ended.clear()
+            left = ends - time.monotonic()
+            try:
+                await asyncio.wait_for(self._ended.wait(), max(0.0, left))
+            except asyncio.TimeoutError:
+                for child in children:
+                    child.signal(signal.SIGKILL)
+                ends = time.monotonic() + _END_SECONDS
+
+
+def _s(settings: Settings) -> str:
+    return "s" if settings.tls_cert else ""
