@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from qwire.cli import main
+from qwire.corpus.manifest import Manifest
 from support.fake_process import Process
 from support.fake_server import Refusal, unit_vectors
 
@@ -265,6 +266,23 @@ def test_ctrl_c_keeps_whole_parts_only(folder):
     )
     assert len(read("out")) == rows
     assert names(out) == ["_manifest.json", *parts(out)]
+
+
+def test_ctrl_c_between_a_parts_name_and_the_manifest_leaves_no_part_that_nobody_counts(
+    server, folder, monkeypatch, capsys
+):
+    write(TEXTS)
+    add = Manifest.add
+
+    def interrupted(self, done, path):
+        if self.parts:
+            raise KeyboardInterrupt
+        add(self, done, path)
+
+    monkeypatch.setattr(Manifest, "add", interrupted)
+    assert embed(server.target, "in.parquet", "-o", "out", "--part-rows", 64) == 130
+    assert "interrupted; 64 rows saved in 1 of 4 parts" in capsys.readouterr().err
+    assert len(read("out")) == 64
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another process is given the limit")

@@ -89,7 +89,8 @@ class _Run:
         """Say on stderr how the run went; its exit status."""
         done = self._manifest.parts
         if stop is not None:
-            self._folder.clean()  # a cluster that was stopped could not
+            # Ctrl-C may come when a part has its name already; a stopped cluster cleans nothing.
+            self._folder.keep(self._manifest, self._plan)
             say(f"{stop.why}; {self._saved()}")
         elif not self._quiet:
             meter = self._meter

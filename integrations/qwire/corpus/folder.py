@@ -65,17 +65,13 @@ class Folder:
         return None
 
     def begin(self, manifest: Manifest, plan: Plan) -> None:
-        """Take away what does not belong to a run that goes on with `manifest`.
+        """Make the folder that of a run that goes on with `manifest`.
 
         Raises:
             OSError: the folder cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self.clean()
-        kept = {plan.parts[done.number].name for done in manifest.parts}
-        for path in self.path.glob("part-*.parquet"):
-            if path.name not in kept:
-                path.unlink()
+        self.keep(manifest, plan)
         manifest.complete = False
         manifest.save(self.path)
 
@@ -105,9 +101,11 @@ class Folder:
             manifest.complete = True
             manifest.save(self.path)
 
-    def clean(self) -> None:
-        """Take away what was left of parts that did not become whole."""
-        for path in asides(self.path):
+    def keep(self, manifest: Manifest, plan: Plan) -> None:
+        """Take away all but what `manifest` has: parts half written, or not yet written down."""
+        kept = {plan.parts[done.number].name for done in manifest.parts}
+        whole = [path for path in self.path.glob("part-*.parquet") if path.name not in kept]
+        for path in [*asides(self.path), *whole]:
             path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
