@@ -77,9 +77,14 @@ def _outcome(texts: int) -> Outcome:
     return Outcome(1, list(range(texts)), Rows(rows, texts))
 
 
+def _buffer(memory: SharedMemory) -> memoryview:
+    assert memory.buf is not None
+    return memory.buf
+
+
 def _engine(path: str, memory: str) -> None:
     """Answers each work with rows that were made before."""
-    shared = SharedMemory(memory)
+    shared = _buffer(SharedMemory(memory))
     outcomes = {texts: _outcome(texts) for texts in (1, 64)}
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,9 +95,9 @@ def _engine(path: str, memory: str) -> None:
 
         def by_memory(facts: dict[str, Any], _: bytes) -> None:
             start = facts["key"] * _SLOT
-            work = unpack_work(facts, bytes(shared.buf[start : start + facts["size"]]), 1)
+            work = unpack_work(facts, bytes(shared[start : start + facts["size"]]), 1)
             answer, rows = pack_outcome(outcomes[len(work.token_ids)], facts["key"])
-            shared.buf[start : start + len(rows)] = rows
+            shared[start : start + len(rows)] = rows
             link.tell("outcome", size=len(rows), **answer)
 
         link = Link(reader, writer, told={"socket": by_socket, "memory": by_memory})
@@ -109,11 +114,12 @@ async def _front(path: str, memory: SharedMemory, rounds: int, works: int) -> di
     while not Path(path).exists():  # noqa: ASYNC110, ASYNC240  once, at start
         await asyncio.sleep(0.05)
     waiting: dict[int, asyncio.Future[Outcome]] = {}
+    shared = _buffer(memory)
 
     def take(facts: dict[str, Any], body: bytes) -> None:
         if size := facts.get("size"):
             start = facts["key"] * _SLOT
-            body = bytes(memory.buf[start : start + size])
+            body = bytes(shared[start : start + size])
         waiting.pop(facts["key"]).set_result(unpack_outcome(facts, body))
 
     link = Link(*await asyncio.open_unix_connection(path), told={"outcome": take})
@@ -129,7 +135,7 @@ async def _front(path: str, memory: SharedMemory, rounds: int, works: int) -> di
         waiting[work.key] = done = asyncio.get_running_loop().create_future()
         facts, body = pack_work(work)
         start = work.key * _SLOT
-        memory.buf[start : start + len(body)] = body
+        shared[start : start + len(body)] = body
         link.tell("memory", size=len(body), **facts)
         _check(await done, work)
 

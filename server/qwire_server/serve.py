@@ -81,7 +81,7 @@ class Server:
         self.port = self.http_port = 0
         self._settings = settings
         self._counters = Counters()
-        self._metrics = MetricsObserver(with_queue=backend is None)
+        self._metrics = MetricsObserver(device=not backend, queue=not backend)
         self._observer = Observers(observer or LogObserver(), self._counters, self._metrics)
         self._tracing = open_tracing(settings)
         bars = settings.log_format == "text" and sys.stderr.isatty()

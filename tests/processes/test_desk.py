@@ -99,7 +99,8 @@ async def test_what_a_front_held_is_free_once_it_is_gone(tmp_path):
     async with office(tmp_path, bound=100, quota=Quota(streams=1)) as made:
         (one, link), (two, _) = await made.front(), await made.front()
         await one.take(QUESTION, 90, NEVER)
-        await one.stream("a").__aenter__()
+        open_stream = one.stream("a")
+        await open_stream.__aenter__()
         one.stall("a")
         waiting = asyncio.create_task(two.wait(JOB, 50))
         await made.settle()

@@ -33,55 +33,59 @@ class MetricsObserver:
     """An observer that counts, into a registry of its own: two servers do not share one.
 
     Args:
-        with_queue: show the queue too, which is not in a process that is only one of its fronts.
+        front: show calls and what the server says of itself.
+        device: show forwards.
+        queue: show the queue. All three are in one process, unless a server has several.
 
     Attributes:
         registry: all figures.
     """
 
-    def __init__(self, *, with_queue: bool = True) -> None:
+    def __init__(self, *, front: bool = True, device: bool = True, queue: bool = True) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         made = Instruments(self.registry)
-        self._requests = _Requests(made)
-        self._answers = _Answers(made)
-        self._batches = _Batches(made)
-        self._gauges = Gauges(made)
-        self._queue = QueueGauges(made) if with_queue else None
-        self._reloads = made.counter(
-            "reloads", "Changes of certificate or keys, taken up or not.", "what", "result"
-        )
-        for what in ("certificate", "keys"):
-            for result in ("taken", "failed"):
-                self._reloads.labels(what, result)
+        self._front = _Front(made) if front else None
+        self._batches = _Batches(made) if device else None
+        self._queue = QueueGauges(made) if queue else None
 
     def batch(self, record: BatchRecord) -> None:
         """Count one batch."""
-        self._batches.count(record)
+        if self._batches:
+            self._batches.count(record)
 
     def queue(self, look: Callable[[], QueueRecord]) -> None:
         """Nothing to count: the queue is looked at when somebody asks."""
 
     def answer(self, record: AnswerRecord) -> None:
         """Count what was answered together."""
-        self._answers.count(record)
+        if self._front:
+            self._front.answers.count(record)
 
     def request(self, record: RequestRecord) -> None:
         """Count one call."""
-        self._requests.count(record)
+        if self._front:
+            self._front.requests.count(record)
 
     def reload(self, record: ReloadRecord) -> None:
         """Count one reload."""
-        self._reloads.labels(record.what, "failed" if record.wrong else "taken").inc()
+        if self._front:
+            self._front.reloads.labels(record.what, "failed" if record.wrong else "taken").inc()
 
     async def look(self, gate: Gate) -> None:
         """Set what is so now; the event loop's."""
-        embedders = self._gauges.look(gate)
+        embedders = self._front.gauges.look(gate) if self._front else []
         for embedder in embedders:
-            self._batches.expect(embedder.served.model)
-            self._answers.expect(embedder.served.model)
+            self.expect(embedder.served.model)
         if embedders and self._queue:
             self._queue.show(await embedders[0].stats(None))
+
+    def expect(self, model: str) -> None:
+        """Let series of a model that is served begin."""
+        if self._batches:
+            self._batches.expect(model)
+        if self._front:
+            self._front.answers.expect(model)
 
     def exposed(self) -> bytes:
         """Everything in Prometheus' text format. Takes milliseconds, in any thread."""
@@ -90,6 +94,21 @@ class MetricsObserver:
 
 # A series that begins with its first event hides that event from `rate()`, so those whose labels
 # are known begin at 0.
+class _Front:
+    """What a process that answers callers counts."""
+
+    def __init__(self, made: Instruments) -> None:
+        self.requests = _Requests(made)
+        self.answers = _Answers(made)
+        self.gauges = Gauges(made)
+        self.reloads = made.counter(
+            "reloads", "Changes of certificate or keys, taken up or not.", "what", "result"
+        )
+        for what in ("certificate", "keys"):
+            for result in ("taken", "failed"):
+                self.reloads.labels(what, result)
+
+
 class _Requests:
     """Calls, from the event loop."""
 

@@ -97,7 +97,8 @@ class Desk:
     @property
     def links(self) -> dict[str, Link]:
         """To all processes that take part, by their names."""
-        return {each.name: each.link for each in (*self.guests, *self.devices)}
+        fronts = {guest.name: guest.link for guest in self.guests}
+        return fronts | {device.name: device.link for device in self.devices}
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk to a process that has connected, until it is gone."""
@@ -114,7 +115,7 @@ class Desk:
                 "close_stream": lambda facts, _body: self._close_stream(guest, facts),
                 "stall": lambda facts, _body: self._stall(guest, facts["client"]),
                 "unstall": lambda facts, _body: self._unstall(guest, facts["client"]),
-                "become": lambda facts, _body: self._become(guest, facts),
+                "become": lambda facts, _body: self._change(guest, facts),
             },
             asked={
                 "take": lambda facts: self._take(guest, facts),
@@ -209,12 +210,15 @@ class Desk:
         return Answer({"device": device.number})
 
     def _become(self, guest: Guest, facts: Facts) -> Answer:
+        self._change(guest, facts)
+        return Answer()
+
+    def _change(self, guest: Guest, facts: Facts) -> None:
         place = guest.places[facts["hold"]]
         cost: int = facts["cost"]
         place.device.held += cost - place.cost
         place.cost = cost
         place.held.change(_part(cost, place.share), facts["tokens"], facts["deadline"])
-        return Answer()
 
     def _answered(self, guest: Guest, facts: Facts) -> None:
         if place := guest.places.get(facts["hold"]):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from qwire_server.engine.queue.admission import Asker
-    from qwire_server.processes.link import Link
+    from qwire_server.processes.link import Facts, Link
 
 
 class DeskLink:
@@ -86,7 +86,12 @@ class LinkedHold:
     async def become(self, cost: int, tokens: int, deadline: float = math.inf) -> None:
         """See `Hold`."""
         self.cost = cost
-        facts = {"hold": self.number, "cost": cost, "tokens": tokens, "deadline": deadline}
+        facts: Facts = {
+            "hold": self.number,
+            "cost": cost,
+            "tokens": tokens,
+            "deadline": deadline,
+        }
         if deadline < math.inf:
             await self._link.ask("become", **facts)
         else:

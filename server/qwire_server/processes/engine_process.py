@@ -86,10 +86,8 @@ async def _serve(
     desk.tell("device", name=name, socket=str(socket), models=pack_models(loaded, ranker))
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    await asyncio.wait(
-        {asyncio.create_task(stopping.wait()), process.failed},
-        return_when=asyncio.FIRST_COMPLETED,
-    )
+    process.failed.add_done_callback(lambda _: stopping.set())
+    await stopping.wait()
     server.close()
     status = await process.close()
     socket.unlink(missing_ok=True)
@@ -111,7 +109,7 @@ class EngineProcess:
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[str] = self._loop.create_future()
         self._counters = Counters()
-        self._figures = MetricsObserver(with_queue=False)
+        self._figures = MetricsObserver(front=False, queue=False)
         self._fronts: dict[int, Link] = {}
         self._met = 0
         self._engine: Engine | None = None
@@ -130,12 +128,14 @@ class EngineProcess:
     def take_work(self, models: list[LoadedModel]) -> None:
         """Start the engine."""
         self._models = models
+        for model in models:
+            self._figures.expect(model.served.model)
         self._engine = start_engine(
             self._settings,
             models,
             self._deliver,
             Observers(LogObserver(), self._counters, self._figures),
-            lambda reason: self._loop.call_soon_threadsafe(self._fail, reason),
+            self._fail_soon,
         )
 
     async def meet_front(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -191,6 +191,10 @@ class EngineProcess:
             self._costs_told = now
             for link in self._fronts.values():
                 link.tell("costs", costs=self._costs())
+
+    def _fail_soon(self, reason: str) -> None:
+        """From the engine's threads."""
+        self._loop.call_soon_threadsafe(self._fail, reason)
 
     def _fail(self, reason: str) -> None:
         if not self.failed.done():

@@ -110,7 +110,7 @@ def exposed(packed: dict[str, bytes]) -> bytes:
             metric = metrics.setdefault(name, Metric(name, documentation, kind))
             for sample, labels, value in samples:
                 metric.add_sample(sample, {**labels, "process": process}, value)
-    return generate_latest(_Collected(metrics))  # type: ignore[arg-type]  # it calls `collect` alone
+    return generate_latest(_Collected(metrics))
 
 
 def _facts(record: Any) -> Facts:

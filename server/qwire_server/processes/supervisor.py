@@ -79,7 +79,7 @@ class _Child:
     def pause(self) -> float:
         """Seconds until it is worth another try."""
         self.tries = self.tries + 1 if time.monotonic() - self._since < _SOON else 1
-        return min(_FIRST_PAUSE * 2 ** (self.tries - 1), _LONGEST_PAUSE)
+        return min(_FIRST_PAUSE * 2.0 ** (self.tries - 1), _LONGEST_PAUSE)
 
     def how(self) -> str:
         """How it ended, in words."""
