@@ -21,6 +21,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import qwire
+from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from support.models import tiny_qwen3
 
@@ -31,7 +32,6 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.torch]
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("QWIRE_")}
 TEXTS = [f"text {number} " + "and more " * (number % 7) for number in range(3000)]
-_ALONE = [("grpc.use_local_subchannel_pool", 1)]
 FIXED = ["--dtype", "float32", "--prefix-cache", "off"]
 
 
@@ -131,6 +131,34 @@ def stream(target: str, kills=lambda _n: None) -> dict[int, np.ndarray]:
     assert set(answers.values()) == {1}
     assert len(answers) == len(TEXTS)
     return found
+
+
+@contextlib.contextmanager
+def opened(target: str):
+    """A stream, on a connection of its own, that has one answer; the rest, and what ends it."""
+    finish = threading.Event()
+
+    def messages():
+        yield pb.EmbedStreamRequest(ids=[1], texts=["before"])
+        finish.wait(60)
+        yield pb.EmbedStreamRequest(ids=[2], texts=["after"])
+
+    with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        replies = pb_grpc.EmbeddingStub(channel).EmbedStream(messages())
+        try:
+            assert list(next(replies).ids) == [1]
+            yield replies, finish
+        finally:
+            finish.set()
+
+
+def in_use(target: str) -> bool:
+    """Whether a client may not open the one stream that it may have."""
+    try:
+        with opened(target):
+            return False
+    except grpc.RpcError:
+        return True
 
 
 def same(found, expected) -> None:
@@ -283,22 +311,11 @@ def test_a_device_that_does_not_answer_is_ended_and_replaced(folder):
 def test_sigterm_answers_open_streams_and_leaves_nothing_behind(folder):
     with Several("--model", str(folder), "--fronts", "2", *FIXED) as server:
         pids = server.pids()
-        release = threading.Event()
-
-        def texts():
-            yield 1, "before"
-            release.wait(20)
-            yield 2, "after"
-
-        with qwire.Client(server.target) as client:
-            found = []
-            for item in client.embed_stream(texts()):
-                found.append(item.id)
-                if item.id == 1:
-                    server.popen.send_signal(signal.SIGTERM)
-                    server.wait_for("front-. stopping: 1 calls open")
-                    release.set()
-            assert found == [1, 2]
+        with opened(server.target) as (replies, finish):
+            server.popen.send_signal(signal.SIGTERM)
+            server.wait_for("front-. stopping: 1 calls open")
+            finish.set()
+            assert [number for reply in replies for number in reply.ids] == [2]
         assert server.popen.wait(30) == 0, "\n".join(server.lines)
         assert all(is_gone(pid) for pid in pids.values())
 
@@ -312,22 +329,17 @@ def test_nothing_outlives_a_supervisor_that_is_killed(folder):
 
 def test_a_client_has_its_quota_at_all_fronts_together(folder):
     arguments = ["--model", str(folder), "--fronts", "2", "--client-streams", "1", *FIXED]
-    with Several(*arguments) as server, qwire.Client(server.target) as client:
-        release = threading.Event()
-
-        def texts():
-            yield "a"
-            release.wait(60)
-
-        one = client.embed_stream(texts())
-        next(one)
-        for _ in range(8):  # on connections of their own
-            with grpc.insecure_channel(server.target, _ALONE) as channel:
-                call = pb_grpc.EmbeddingStub(channel).EmbedStream(iter([]))
-                with pytest.raises(grpc.RpcError, match="has 1 streams open"):
-                    list(call)
-        release.set()
-        assert not list(one)
+    with Several(*arguments) as server:
+        with opened(server.target) as (replies, finish):
+            for _ in range(8):
+                with (
+                    pytest.raises(grpc.RpcError, match="has 1 streams open"),
+                    opened(server.target),
+                ):
+                    pass
+            finish.set()
+            assert [number for reply in replies for number in reply.ids] == [2]
+        until(lambda: not in_use(server.target))
 
 
 @pytest.mark.parametrize(
