@@ -300,6 +300,7 @@ def test_two_devices_share_the_work_and_one_is_enough(folder, expected):
         same(stream(two.target, kills), expected)
 
 
+@pytest.mark.slow
 def test_a_device_that_does_not_answer_is_ended_and_replaced(folder):
     arguments = ["--model", str(folder), "--fronts", "1", "--stall-seconds", "1", *FIXED]
     with Several(*arguments) as server, qwire.Client(server.target, timeout=60) as client:

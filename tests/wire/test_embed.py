@@ -71,7 +71,7 @@ async def test_a_deterministic_server_gives_the_same_bits_in_any_company(tiny: L
 async def test_a_short_question_does_not_wait_for_the_tokenizers_threads():
     async with fake_serving({"tokenizer_threads": 1}) as server:
         gate = threading.Event()
-        busy = asyncio.create_task(server.server._pool.run(0, gate.wait))
+        busy = asyncio.create_task(server.server._gate.embedder().pool.run(0, gate.wait))
         try:
             assert len(await server.embed("who is there?")) == 1
         finally:
@@ -305,7 +305,7 @@ async def test_an_unforeseen_error_is_internal_with_the_request_id_and_echoes_no
 
 async def test_a_failure_while_answers_are_handed_over_is_told_to_its_caller_only(fake: Running):
     dispatcher = fake.server._gate.embedder()._dispatcher
-    take_outcomes = dispatcher._hand_over
+    take_outcomes = dispatcher.hand_over
 
     def broken_first(outcomes) -> None:
         first = dispatcher._sinks[outcomes[0].key]
@@ -319,7 +319,7 @@ async def test_a_failure_while_answers_are_handed_over_is_told_to_its_caller_onl
     await until(lambda: "interactive 1" in repr(fake.server))
     second = asyncio.ensure_future(fake.embed("b"))
     await until(lambda: "interactive 2" in repr(fake.server))
-    dispatcher._hand_over = broken_first
+    dispatcher.hand_over = broken_first
     fake.runner.gate.set()
     errors = await asyncio.gather(busy, first, second, return_exceptions=True)
     assert [getattr(e, "code", lambda: None)() for e in errors] == [

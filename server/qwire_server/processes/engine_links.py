@@ -48,6 +48,11 @@ class EngineLinks:
     def __repr__(self) -> str:
         return f"<EngineLinks to {len(self._links)} devices, {len(self._sent)} works there>"
 
+    @property
+    def count(self) -> int:
+        """Devices that there is a way to."""
+        return len(self._links)
+
     async def connect(self, device: int, socket: str) -> asyncio.Task[None]:
         """Open the way to a device.
 

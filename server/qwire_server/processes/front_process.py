@@ -12,7 +12,7 @@ from qwire_server.api.dispatch import Dispatcher
 from qwire_server.api.reranker import Reranker
 from qwire_server.backend import Ready, named
 from qwire_server.build import Behind, make_embedder
-from qwire_server.errors import StartError
+from qwire_server.errors import StartError, Unavailable
 from qwire_server.process import serve
 from qwire_server.processes.carried import unpack_models
 from qwire_server.processes.desk_link import DeskLink
@@ -77,7 +77,7 @@ class Remote:
         self._dispatcher = Dispatcher(self._loop)
         self._engines = EngineLinks(self._dispatcher.hand_over)
         self._pool = Pool(settings.tokenizer_threads)
-        self._devices: dict[int, asyncio.Task[None]] = {}
+        self._devices: set[int] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._first: asyncio.Future[Ready] = self._loop.create_future()
         self._preparing = asyncio.Lock()
@@ -119,23 +119,27 @@ class Remote:
         """Told which devices there are now."""
         for device in facts["devices"]:
             if device["number"] not in self._devices:
+                self._devices.add(device["number"])
                 task = asyncio.create_task(self._connect(gate, device))
                 self._connecting.add(task)
                 task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, gate: Gate, device: Facts) -> None:
-        number = device["number"]
+        number: int = device["number"]
+        assert self._link
         try:
             ended = await self._engines.connect(number, device["socket"])
-        except OSError:
-            return  # it has ended meanwhile
-        self._devices[number] = ended
-        ended.add_done_callback(lambda _: self._lost(gate, number))
-        async with self._preparing:
-            if self._open is None:
-                # Every device has the same models; their tokenisers take seconds to set up.
-                self._open = await self._prepare(gate, device["models"])
-        if not gate.is_serving and self._devices:
+            ended.add_done_callback(lambda _: self._lost(gate, number))
+            async with self._preparing:
+                if self._open is None:
+                    # Every device has the same models, with megabytes of tokenisers.
+                    models = await self._link.ask("models")
+                    self._open = await self._prepare(gate, models.facts)
+        except OSError:  # it has ended meanwhile
+            self._devices.discard(number)
+        except Unavailable:  # likewise; the next one will tell
+            return
+        if self._open and self._engines.count and not gate.is_serving:
             self._open()
 
     async def _prepare(self, gate: Gate, models: Facts) -> Callable[[], None]:
@@ -164,8 +168,8 @@ class Remote:
         return open_gate
 
     def _lost(self, gate: Gate, number: int) -> None:
-        del self._devices[number]
-        if not self._devices:
+        self._devices.discard(number)
+        if not self._engines.count:
             gate.pause(_NO_DEVICE)
         assert self._link
         self._loop.call_later(_LOOK_AGAIN, self._link.tell, "look")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import os
 import shutil
 import signal
-import socket
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qwire._version import __version__
 from qwire_server import logs
@@ -18,6 +17,7 @@ from qwire_server.build import make_room
 from qwire_server.engine.observer import LogObserver
 from qwire_server.errors import RequestError, StartError
 from qwire_server.processes import engine_process, front_process
+from qwire_server.processes.child import Child
 from qwire_server.processes.desk import Desk
 from qwire_server.processes.overview import Overview
 from qwire_server.processes.place import DESK, make_folder
@@ -25,68 +25,16 @@ from qwire_server.processes.ports import Ports
 from qwire_server.protection import protect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from multiprocessing.context import SpawnProcess
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from qwire_server.load import LoadedModel
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
-_SPAWN = multiprocessing.get_context("spawn")
-_FIRST_PAUSE = 0.5  # seconds before a process is started again; doubled while it ends soon
-_LONGEST_PAUSE = 30.0
-_SOON = 60.0
 _MOST_TRIES = 8  # in a row that end soon; then whoever started the server has to look
 _LOOK_EVERY = 5.0
 _END_SECONDS = 10.0  # beyond what draining may take
-
-
-class _Child:
-    """One process, and the one that takes its place."""
-
-    def __init__(self, name: str, main: Callable[..., None], *rest: Any) -> None:
-        self.name = name
-        self.process: SpawnProcess | None = None
-        self.tries = 0
-        self._main = main
-        self._rest = rest
-        self._since = 0.0
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process is not None and self.process.is_alive()
-
-    def start(self, ended: Callable[[_Child], None]) -> None:
-        self._since = time.monotonic()
-        self.process = process = _SPAWN.Process(
-            target=self._main, args=(self.name, *self._rest), name=self.name, daemon=True
-        )
-        process.start()
-        _LOG.info("%s is process %d", self.name, process.pid)
-        loop = asyncio.get_running_loop()
-
-        def reap() -> None:
-            loop.remove_reader(process.sentinel)
-            process.join()
-            ended(self)
-
-        loop.add_reader(process.sentinel, reap)
-
-    def signal(self, number: int) -> None:
-        if self.process and self.process.is_alive():
-            os.kill(self.process.pid or 0, number)
-
-    def pause(self) -> float:
-        """Seconds until it is worth another try."""
-        self.tries = self.tries + 1 if time.monotonic() - self._since < _SOON else 1
-        return min(_FIRST_PAUSE * 2.0 ** (self.tries - 1), _LONGEST_PAUSE)
-
-    def how(self) -> str:
-        """How it ended, in words."""
-        code = self.process.exitcode if self.process else None
-        if code is not None and code < 0:
-            return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with status {code}"
 
 
 async def serve_in_processes(
@@ -101,8 +49,11 @@ async def serve_in_processes(
     Raises:
         StartError: a port is taken or not protected, or this system has not what it needs.
     """
-    if not hasattr(socket, "SO_REUSEPORT") or not hasattr(socket, "AF_UNIX"):
-        raise StartError("--fronts and --devices need a system that lets processes share a port")
+    if sys.platform != "linux":
+        raise StartError(
+            "--fronts and --devices need Linux, which spreads a port's connections over processes: "
+            "leave them out, or start a server for each device"
+        )
     asyncio.get_running_loop().set_exception_handler(logs.in_loop)
     keyring = protect(settings, LogObserver()).keyring
     with Ports(settings) as ports:
@@ -131,7 +82,7 @@ class Supervisor:
         self,
         settings: Settings,
         load: Callable[[Settings], LoadedModel] | None,
-        folder: Any,
+        folder: Path,
     ) -> None:
         devices = settings.device_names
         fronts = settings.fronts or 1
@@ -140,7 +91,7 @@ class Supervisor:
         self._settings = settings
         self._began = time.monotonic()
         self._engines = [
-            _Child(
+            Child(
                 f"engine-{number}",
                 engine_process.main,
                 settings.model_copy(update={"device": device}),
@@ -151,9 +102,10 @@ class Supervisor:
             for number, device in enumerate(devices)
         ]
         self._fronts = [
-            _Child(f"front-{number}", front_process.main, settings, folder)
+            Child(f"front-{number}", front_process.main, settings, folder)
             for number in range(fronts)
         ]
+        self._children = (*self._engines, *self._fronts)
         self._desk: Desk | None = None
         self._ready = False
         self._status = 0
@@ -166,12 +118,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        for child in (*self._engines, *self._fronts):
+        for child in self._children:
             child.start(self._on_end)
         patrol = asyncio.create_task(self._patrol(desk))
         await self._stopping.wait()
         patrol.cancel()
-        _LOG.info("stopping %d processes", len(self._engines) + len(self._fronts))
+        _LOG.info("stopping %d processes", len(self._children))
         await self._stop(self._fronts, self._settings.drain_seconds + _END_SECONDS)
         await self._stop(self._engines, _END_SECONDS)
         return self._status
@@ -196,11 +148,12 @@ class Supervisor:
     def _on_signal(self) -> None:
         if self._stopping.is_set():
             _LOG.warning("second signal: all processes are ended")
-            for child in (*self._fronts, *self._engines):
+            self._status = 1
+            for child in self._children:
                 child.signal(signal.SIGKILL)
         self._stopping.set()
 
-    def _on_end(self, child: _Child) -> None:
+    def _on_end(self, child: Child) -> None:
         self._ended.set()
         if self._stopping.is_set():
             return
@@ -214,7 +167,7 @@ class Supervisor:
         _LOG.error("%s %s, and is started again in %g s", child.name, child.how(), pause)
         asyncio.get_running_loop().call_later(pause, self._start_again, child)
 
-    def _start_again(self, child: _Child) -> None:
+    def _start_again(self, child: Child) -> None:
         if not self._stopping.is_set():
             child.start(self._on_end)
 
@@ -223,10 +176,10 @@ class Supervisor:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             links = desk.links
-            children = [c for c in (*self._fronts, *self._engines) if c.name in links]
+            children = [child for child in self._children if child.name in links]
             await asyncio.gather(*(self._check(c, links[c.name].ask("state")) for c in children))
 
-    async def _check(self, child: _Child, answer: Any) -> None:
+    async def _check(self, child: Child, answer: Awaitable[object]) -> None:
         process = child.process
         try:
             await asyncio.wait_for(answer, self._settings.stall_seconds)
@@ -237,7 +190,7 @@ class Supervisor:
         except RequestError:
             pass  # it has ended by itself
 
-    async def _stop(self, children: Sequence[_Child], seconds: float) -> None:
+    async def _stop(self, children: Sequence[Child], seconds: float) -> None:
         for child in children:
             child.signal(signal.SIGTERM)
         ends = time.monotonic() + seconds
