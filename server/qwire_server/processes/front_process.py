@@ -107,7 +107,8 @@ class Remote:
 
     async def metrics(self, gate: Gate) -> bytes:  # noqa: ARG002  those of all fronts
         """See `Backend`."""
-        assert self._link
+        if self._link is None:
+            raise Unavailable("this front is starting: try again in a moment")
         return (await self._link.ask("all_metrics")).body
 
     async def close(self) -> None:
