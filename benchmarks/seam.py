@@ -27,7 +27,7 @@ from benchmarks.rounds import digits, ratio, spread
 from benchmarks.save import RESULTS, save, stem
 from qwire_server.engine.work import Outcome, RowForm, Rows, Work
 from qwire_server.processes.carried import pack_outcome, pack_work, unpack_outcome, unpack_work
-from qwire_server.processes.link import Link
+from qwire_server.processes.link import READ_BYTES, Link
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,7 +84,8 @@ def _buffer(memory: SharedMemory) -> memoryview:
 
 def _engine(path: str, memory: str) -> None:
     """Answers each work with rows that were made before."""
-    shared = _buffer(SharedMemory(memory))
+    kept = SharedMemory(memory)
+    shared = _buffer(kept)
     outcomes = {texts: _outcome(texts) for texts in (1, 64)}
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +105,7 @@ def _engine(path: str, memory: str) -> None:
         await link.run()
 
     async def serve() -> None:
-        server = await asyncio.start_unix_server(meet, path)
+        server = await asyncio.start_unix_server(meet, path, limit=READ_BYTES)
         await server.serve_forever()
 
     asyncio.run(serve())
@@ -122,7 +123,7 @@ async def _front(path: str, memory: SharedMemory, rounds: int, works: int) -> di
             body = bytes(shared[start : start + size])
         waiting.pop(facts["key"]).set_result(unpack_outcome(facts, body))
 
-    link = Link(*await asyncio.open_unix_connection(path), told={"outcome": take})
+    link = Link(*await asyncio.open_unix_connection(path, limit=READ_BYTES), told={"outcome": take})
     running = asyncio.create_task(link.run())
 
     async def by_socket(work: Work) -> None:

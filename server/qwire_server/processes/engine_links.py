@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qwire_server.engine.work import Failure, Outcome
 from qwire_server.processes.carried import pack_work, unpack_outcome
-from qwire_server.processes.link import Link
+from qwire_server.processes.link import READ_BYTES, Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class EngineLinks:
         Raises:
             OSError: it is gone already.
         """
-        reader, writer = await asyncio.open_unix_connection(socket)
+        reader, writer = await asyncio.open_unix_connection(socket, limit=READ_BYTES)
         link = Link(
             reader,
             writer,

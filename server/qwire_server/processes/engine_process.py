@@ -23,7 +23,7 @@ from qwire_server.load_all import load_all
 from qwire_server.load_reranker import load_reranker
 from qwire_server.processes.carried import pack_models, pack_outcome, unpack_work
 from qwire_server.processes.figures import pack_counters, pack_metrics, pack_waiting
-from qwire_server.processes.link import Answer, Link
+from qwire_server.processes.link import READ_BYTES, Answer, Link
 from qwire_server.processes.place import DESK, begin, end_without
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def _serve(
     models = [m for m in (loaded, ranker and ranker.loaded) if m]
     process.take_work(models)
     socket = folder / f"{name}-{os.getpid()}.sock"
-    server = await asyncio.start_unix_server(process.meet_front, socket)
+    server = await asyncio.start_unix_server(process.meet_front, socket, limit=READ_BYTES)
     desk.tell("device", name=name, socket=str(socket), models=pack_models(loaded, ranker))
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("qwire.server")
 _SIZES = struct.Struct("<II")  # of head and body, in bytes
+READ_BYTES = 4 * 2**20  # read ahead of what is taken: rows of a few chunks
 _LOST = "a process of this server ended before it answered: try again"
 
 Facts: TypeAlias = "dict[str, Any]"
