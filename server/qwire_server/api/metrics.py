@@ -30,12 +30,16 @@ _STAGES = ("tokenize", "queue", "compute", "reply")
 
 
 class MetricsObserver:
-    """An observer that counts, into a registry of its own: two servers do not share one."""
+    """An observer that counts, into a registry of its own: two servers do not share one.
+
+    Attributes:
+        registry: all figures.
+    """
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        made = Instruments(self._registry)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        made = Instruments(self.registry)
         self._requests = _Requests(made)
         self._answers = _Answers(made)
         self._batches = _Batches(made)
@@ -74,7 +78,7 @@ class MetricsObserver:
 
     def exposed(self) -> bytes:
         """Everything in Prometheus' text format. Takes milliseconds, in any thread."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
 
 # A series that begins with its first event hides that event from `rate()`, so those whose labels
