@@ -55,7 +55,7 @@ class Fleet:
 
     @property
     def reloads(self) -> dict[str, int]:
-        """Changes of the file of keys, and how often servers took one up, or refused half a file."""
+        """Changes of the file of keys, and how often servers took them up or did not."""
         lines = [line for server in self.servers for line in server.lines]
         return {
             "changes": self.keys.changes,

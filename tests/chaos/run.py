@@ -99,7 +99,13 @@ def table(result: Result) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-_ENDS = {0: "drained", 1: "failed", 2: "refused to start", -9: "killed", -15: "stopped while starting"}
+_ENDS = {
+    0: "drained",
+    1: "failed",
+    2: "refused to start",
+    -9: "killed",
+    -15: "stopped while starting",
+}
 
 
 def _accepted(result: Result) -> int:
