@@ -24,8 +24,8 @@ def collector_at_rest() -> Iterator[None]:
 
     On Python 3.11 before 3.11.8 `ast.parse` raises SystemError ("AST constructor recursion depth
     mismatch") if the collector runs within it, and with it Python code that parses too: in a
-    finalizer, in another thread (python/cpython#106905). Here a server runs beside hypothesis, which
-    parses hundreds of sources, and pytest, which parses schemathesis' modules as they are imported.
+    finalizer, in another thread (python/cpython#106905). Here a server runs beside hypothesis,
+    which parses hundreds of sources, and pytest, which parses schemathesis' modules on import.
     """
     gc.collect()
     gc.freeze()

@@ -82,10 +82,10 @@ class TestHandshake:
     ):
         """Silent, or in the middle of its first message."""
         monkeypatch.setattr(options, "_HANDSHAKE", 1000)
-        async with fake_serving(Authority(tmp_path).server().settings) as fake:
-            async with connection(fake.server.port) as (reader, writer):
-                writer.write(begun)
-                assert await until_closed(reader) == b""
+        settings = Authority(tmp_path).server().settings
+        async with fake_serving(settings) as fake, connection(fake.server.port) as (reader, writer):
+            writer.write(begun)
+            assert await until_closed(reader) == b""
 
     @pytest.mark.parametrize("begun", [b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
     async def test_a_connection_that_never_says_its_settings_is_told_and_closed(
