@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qwire_server.api.expiry import CertificateExpiry
 from qwire_server.engine.observer import ReloadRecord
 from qwire_server.errors import StartError
 from qwire_server.security.certificate import CertificateFiles
@@ -14,6 +15,8 @@ from qwire_server.security.keyring import Keyring
 from qwire_server.security.tls import Tls
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from qwire_server.engine.observer import Observer
     from qwire_server.settings import Settings
 
@@ -33,14 +36,23 @@ class Protection:
     keyring: Keyring
 
 
-def protect(settings: Settings, observer: Observer) -> Protection:
+def protect(
+    settings: Settings, observer: Observer, figures: CollectorRegistry | None = None
+) -> Protection:
     """Open the files of certificates and keys, and see that the server is not too open.
+
+    Args:
+        settings: of the server.
+        observer: told of each reading of a file but the first.
+        figures: gets the certificate's end, if there is a certificate.
 
     Raises:
         StartError: the files are of no use, or other machines could call though not all is
             protected.
     """
     tls = _tls(settings, observer)
+    if tls and figures:
+        figures.register(CertificateExpiry(tls))
     keyring = Keyring(
         settings.api_keys_file, lambda wrong: observer.reload(ReloadRecord("keys", wrong))
     )

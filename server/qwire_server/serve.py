@@ -132,7 +132,7 @@ class Server:
         """
         began = time.monotonic()
         chosen = self._settings
-        self._protection = protection = protect(chosen, self._observer)
+        self._protection = protection = protect(chosen, self._observer, self._metrics.registry)
         guard = Guard(self._gate, self._observer, protection.keyring, self._identify, self._tracing)
         self._grpc, self.port = await open_grpc(
             chosen, self._gate, guard, protection, self._alive_seconds

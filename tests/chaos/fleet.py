@@ -18,17 +18,23 @@ from support.proxy import Proxy
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from chaos.keys import Keys
+
 SERVERS = 3
 SETTINGS = ("stall_seconds=2", "drain_seconds=10", "queue_seconds=60", "batch_seconds=0.002")
 
 
 class Fleet:
-    """Use in `with`."""
+    """Use in `with`.
 
-    def __init__(self) -> None:
-        self.servers = [
-            Process("-m", "support.fault_server", "{port}", *SETTINGS) for _ in range(SERVERS)
-        ]
+    Args:
+        keys: of which each call needs one.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        program = ("-m", "support.fault_server", "{port}", *SETTINGS)
+        self.keys = keys
+        self.servers = [Process(*program, f"api_keys_file={keys.path}") for _ in range(SERVERS)]
         self.proxies = [Proxy(server.port) for server in self.servers]
         self._stack = ExitStack()
 
@@ -46,6 +52,16 @@ class Fleet:
         """All servers, through their proxies; the one to try first."""
         proxies = [*self.proxies[first:], *self.proxies[:first]]
         return "ipv4:" + ",".join(proxy.target for proxy in proxies)
+
+    @property
+    def reloads(self) -> dict[str, int]:
+        """Changes of the file of keys, and how often servers took them up or did not."""
+        lines = [line for server in self.servers for line in server.lines]
+        return {
+            "changes": self.keys.changes,
+            "taken up": sum("keys reloaded" in line for line in lines),
+            "half a file refused": sum("keys not reloaded" in line for line in lines),
+        }
 
     def heal(self) -> None:
         """Undo what lasts."""
@@ -89,14 +105,14 @@ class Fleet:
 class Clients:
     """Processes of clients. Use in `with`."""
 
-    def __init__(self, targets: list[str], module: str = "chaos.load") -> None:
+    def __init__(self, targets: list[str], key: str, module: str = "chaos.load") -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         self._processes = [
             subprocess.Popen(
                 [sys.executable, "-m", module, target, str(number), ("sync", "async")[number % 2]],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": paths},
+                env={**os.environ, "PYTHONPATH": paths, "QWIRE_API_KEY": key},
                 text=True,
             )
             for number, target in enumerate(targets)

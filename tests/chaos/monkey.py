@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LEAST_PAUSE, MOST_PAUSE = 0.2, 1.2  # seconds between two faults
 DEADLY = {"SIGKILL", "SIGTERM", "device lost", "device hangs"}
 LASTS = 0.8  # seconds, of those that pass
+HALF_WRITTEN = 1.5  # seconds: servers look once a second
 
 
 class Monkey:
@@ -45,6 +46,8 @@ class Monkey:
             "tokenizer": lambda server, _: server.tell("tokenizer"),
             "device lost": lambda server, _: server.tell("lost"),
             "device hangs": lambda server, _: server.tell("hang"),
+            "keys changed": lambda *_: fleet.keys.change(),
+            "keys half-written": self._half_written,
         }
 
     def strike_for(self, seconds: float) -> None:
@@ -72,6 +75,12 @@ class Monkey:
         proxy.hold()
         time.sleep(LASTS)
         proxy.release()
+
+    def _half_written(self, *_: object) -> None:
+        """Whoever starts meanwhile refuses to, and is started again."""
+        self._fleet.keys.spoil()
+        time.sleep(HALF_WRITTEN)
+        self._fleet.keys.change()
 
     @staticmethod
     def _throttle(_: Process, proxy: Proxy) -> None:

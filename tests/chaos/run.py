@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.fleet import Clients, Fleet
+from chaos.keys import Keys
 from chaos.monkey import Monkey
 from chaos.tally import Tally
 
@@ -24,6 +27,7 @@ class Result:
         faults: injected, by kind.
         ended: processes of servers, by exit status.
         books: of those that ended in an orderly way.
+        reloads: of the keys; see `Fleet.reloads`.
     """
 
     seconds: float = 0.0
@@ -31,6 +35,7 @@ class Result:
     faults: Counter[str] = field(default_factory=Counter)
     ended: Counter[int] = field(default_factory=Counter)
     books: list[dict[str, int]] = field(default_factory=list)
+    reloads: dict[str, int] = field(default_factory=dict)
 
     @property
     def unbalanced(self) -> int:
@@ -59,9 +64,9 @@ def chaos(seconds: float, processes: int, seed: int) -> Result:
         seed: of the faults.
     """
     result = Result()
-    with Fleet() as fleet:
+    with tempfile.TemporaryDirectory() as folder, Fleet(Keys(Path(folder) / "keys")) as fleet:
         targets = [fleet.target(number % len(fleet.servers)) for number in range(processes)]
-        with Clients(targets) as clients:
+        with Clients(targets, fleet.keys.good) as clients:
             began = time.monotonic()
             monkey = Monkey(fleet, seed)
             monkey.strike_for(seconds)
@@ -71,6 +76,7 @@ def chaos(seconds: float, processes: int, seed: int) -> Result:
             result.faults = monkey.struck
         fleet.settle()
         result.books = fleet.stop()
+        result.reloads = fleet.reloads
         for server in fleet.servers:
             result.ended.update(server.statuses)
     return result
@@ -83,6 +89,7 @@ def table(result: Result) -> str:
         "load held": f"{tally.right} texts in {result.seconds:.0f} s "
         f"({tally.right / result.seconds:.0f}/s): {tally.calls} calls, {tally.streams} streams",
         "faults injected": f"{sum(result.faults.values())}: {_listed(result.faults)}",
+        "reloads of keys": _listed(result.reloads),
         "servers ended": _listed({_ENDS.get(s, f"status {s}"): n for s, n in result.ended.items()}),
         "told to the caller": f"{sum(tally.told.values())} texts: {_listed(tally.told) or '-'}",
         "books that balance": f"{len(result.books)} processes, {_accepted(result)} texts",
@@ -92,7 +99,13 @@ def table(result: Result) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-_ENDS = {0: "drained", 1: "failed", -9: "killed", -15: "stopped while starting"}
+_ENDS = {
+    0: "drained",
+    1: "failed",
+    2: "refused to start",
+    -9: "killed",
+    -15: "stopped while starting",
+}
 
 
 def _accepted(result: Result) -> int:

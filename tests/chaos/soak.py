@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.keys import ChangingKeys
+from chaos.keys import Keys, changing
 from support.fake_process import Process
 
 LOADS = 2  # processes
@@ -48,8 +48,8 @@ def soak(requests: int) -> Soaked:
     """Run it: a tenth to get warm, the census, the rest, the census."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        keys = stack.enter_context(ChangingKeys(folder / "keys.toml"))
-        settings = ["queue_seconds=60", f"api_keys_file={folder / 'keys.toml'}"]
+        keys = stack.enter_context(changing(Keys(folder / "keys.toml")))
+        settings = ["queue_seconds=60", f"api_keys_file={keys.path}"]
         command = ["-m", "support.fault_server", "{port}", *settings]
         server = stack.enter_context(Process(*command))
         _load(server.target, keys.good, max(500, requests // 10))

@@ -16,6 +16,7 @@ from support.fake_process import Process
 from support.fake_server import unit_vector
 from support.proxy import Proxy
 
+pytestmark = pytest.mark.timeout(240)  # each starts up to twenty processes, on a busy machine
 TEXTS = [f"text {number}" for number in range(500)]
 EVERY = 100  # items between two blows
 

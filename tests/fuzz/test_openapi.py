@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +18,23 @@ FEW = {"deadline": None, "suppress_health_check": list(HealthCheck), "database":
 MODES = list(schemathesis.GenerationMode)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def collector_at_rest() -> Iterator[None]:
+    """Have the garbage collector run between examples only.
+
+    On Python 3.11 before 3.11.8 `ast.parse` raises SystemError ("AST constructor recursion depth
+    mismatch") if the collector runs within it, and with it Python code that parses too: in a
+    finalizer, in another thread (python/cpython#106905). Here a server runs beside hypothesis,
+    which parses hundreds of sources, and pytest, which parses schemathesis' modules on import.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="module")
 def cases(web: Front) -> st.SearchStrategy[Any]:
     schema = schemathesis.openapi.from_url(f"{web.url}/openapi.json")
@@ -27,6 +46,7 @@ def cases(web: Front) -> st.SearchStrategy[Any]:
 
 def check(web: Front, case: Any) -> None:
     """It is answered, and by no accident; what the document allows is as the document says."""
+    gc.collect(1)
     response = case.call()
     assert response.status_code < 500 or response.status_code == 503, case.as_curl_command()
     assert not [record for record in web.observer.requests if record.reason == "INTERNAL"]

@@ -22,5 +22,5 @@ async def fake() -> AsyncIterator[Running]:
 @pytest.fixture
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes gRPC seconds or minutes takes one second."""
-    for name in ("_PING_EVERY", "_PING_ANSWERED", "_HANDSHAKE", "_IDLE"):
+    for name in ("_PING_EVERY", "_PING_ANSWERED", "_IDLE"):
         monkeypatch.setattr(options, name, 1000)

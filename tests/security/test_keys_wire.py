@@ -15,6 +15,7 @@ import grpc
 import pytest
 from grpc.aio._server import Server
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from langchain_qwire import QwireEmbeddings
 from llama_index.embeddings.qwire import QwireEmbedding
 
@@ -267,6 +268,29 @@ async def test_a_quiet_stream_ends_when_its_key_is_revoked(file: KeyFile):
         assert running.observer.requests[0].reason == "UNAUTHENTICATED"
         await streams[1].write(pb.EmbedStreamRequest(ids=[2], texts=["b"]))
         assert list((await streams[1].read()).ids) == [2]
+        await streams[1].done_writing()
+        assert await streams[1].read() is grpc.aio.EOF
+
+
+async def test_an_open_question_for_services_ends_when_its_key_is_revoked(file: KeyFile):
+    """What is open by other keys goes on."""
+    gone, kept = file.new("gone", "metrics"), file.new("kept", "metrics")
+    question = reflection_pb2.ServerReflectionRequest(list_services="*")
+    async with keyed(file) as running:
+        stub = reflection_pb2_grpc.ServerReflectionStub(running.channel)
+        streams = [stub.ServerReflectionInfo(metadata=bearer(key)) for key in (gone, kept)]
+        for stream in streams:
+            await stream.write(question)
+            assert (await stream.read()).HasField("list_services_response")
+        file.revoke("gone")
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await streams[0].read()
+        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert dict(error.value.trailing_metadata())["qwire-error-code"] == "UNAUTHENTICATED"
+        await until(lambda: bool(running.observer.requests))
+        assert running.observer.requests[0].client == "key:gone"
+        await streams[1].write(question)
+        assert (await streams[1].read()).HasField("list_services_response")
         await streams[1].done_writing()
         assert await streams[1].read() is grpc.aio.EOF
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 import httpx
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from support.certificates import Authority, speaks, write
+from support.certificates import BEGIN, Authority, speaks, write
 from support.web_front import Front, front
 
 if TYPE_CHECKING:
@@ -90,6 +92,35 @@ def test_a_renewed_certificate_is_taken_up_and_open_connections_go_on(
             assert ready(new)
         with client(web, authority) as late, pytest.raises(httpx.ConnectError):
             ready(late)
+
+
+EXPIRATION = "qwire_certificate_expiration_timestamp_seconds"
+
+
+def exposed(over: httpx.Client) -> list[float]:
+    """Values of the series that tells the certificate's end."""
+    families = text_string_to_metric_families(over.get("/metrics").text)
+    return [s.value for family in families for s in family.samples if s.name == EXPIRATION]
+
+
+def test_the_end_of_the_certificate_is_a_metric_that_follows_a_renewal(
+    web: Front, authority: Authority
+):
+    """Nobody but the scrape looks."""
+    with client(web, authority) as over:
+        (first,) = exposed(over)
+        assert first == web.server.certificate_expires
+        sooner = dt.datetime.now(dt.timezone.utc).replace(microsecond=0) + dt.timedelta(days=10)
+        authority.server(authority.issue(not_before=BEGIN, not_after=sooner))
+        while exposed(over) == [first]:
+            time.sleep(0.05)
+        assert exposed(over) == [sooner.timestamp()]
+
+
+def test_without_tls_there_is_no_such_metric():
+    with front() as plain, httpx.Client(base_url=plain.url) as over:
+        assert exposed(over) == []
+        assert EXPIRATION not in over.get("/metrics").text
 
 
 def test_a_certificate_of_no_use_changes_nothing(web: Front, authority: Authority):

@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 import qwire
-from qwire_server.api.metrics import MetricsObserver
 from qwire_server.errors import BY_CODE
 from qwire_server.settings import Settings
+from support.certificates import Authority
 from support.fake_server import wait_until
+from support.keys import KeyFile, bearer
 from support.web_front import Front, serve
 
 ROOT = Path(__file__).parents[2]
@@ -63,28 +66,63 @@ EXPRESSIONS = {
 }
 
 
+@dataclass
+class Web:
+    """A server with TLS and keys.
+
+    Attributes:
+        key: may embed.
+        watcher: a key of the scope that a scrape needs.
+        http: trusts the server.
+    """
+
+    front: Front
+    authority: Authority
+    key: str
+    watcher: str
+    http: httpx.Client
+
+    @property
+    def url(self) -> str:
+        return self.front.url.replace("http:", "https:")
+
+    def client(self, **options: Any) -> qwire.Client:
+        trust: dict[str, Any] = {"ca_cert": self.authority.pem, "api_key": self.key}
+        return qwire.Client(self.front.grpc, **trust, **options)
+
+
 @pytest.fixture(scope="module")
-def web() -> Iterator[Front]:
-    """A server that did a bit of everything."""
-    with serve(peak_flops=1e12) as running:
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """One that did a bit of everything."""
+    folder = tmp_path_factory.mktemp("web")
+    authority, keys = Authority(folder), KeyFile(folder / "keys.toml")
+    key, watcher = keys.new("caller"), keys.new("prometheus", "metrics")
+    settings = {**authority.server().settings, "api_keys_file": keys.path}
+    trusting = ssl.create_default_context(cadata=authority.pem.decode())
+    with (
+        serve(settings=settings, peak_flops=1e12) as front,
+        httpx.Client(verify=trusting) as http,
+    ):
+        running = Web(front, authority, key, watcher, http)
         call_all(running)
         yield running
 
 
-def call_all(web: Front) -> None:
+def call_all(web: Web) -> None:
     """Calls of each kind; some texts are cut, some are refused."""
-    with qwire.Client(web.grpc) as client, qwire.Client(web.grpc, model="x") as wrong:
+    with web.client() as client, web.client(model="x") as wrong:
         client.embed(["a", "b " * 200])
         assert len(list(client.embed_stream(["c", "d" * 5000, "e"]))) == 3
         with pytest.raises(qwire.ModelNotFoundError):
             wrong.embed(["a"])
-    httpx.post(f"{web.url}/v1/embeddings", json={"input": ["a"] * 20})
+    headers = dict(bearer(web.key))
+    web.http.post(f"{web.url}/v1/embeddings", json={"input": ["a"] * 20}, headers=headers)
 
 
 @pytest.fixture(scope="module")
-def scraped(web: Front) -> dict[str, set[str]]:
+def scraped(web: Web) -> dict[str, set[str]]:
     """Names of samples in a scrape, and their labels."""
-    reply = httpx.get(f"{web.url}/metrics").text
+    reply = web.http.get(f"{web.url}/metrics", headers=dict(bearer(web.watcher))).text
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(reply):
         for sample in family.samples:
@@ -100,7 +138,35 @@ def test_the_alerts_are_valid_and_pass_their_tests():
 
 @promtool
 def test_the_scrape_example_is_valid_and_loads_the_alerts():
-    assert "13 rules found" in promtool_says(["check", "config", "prometheus.yaml"], PROMETHEUS)
+    told = promtool_says(["check", "config", "prometheus.yaml"], PROMETHEUS)
+    assert f"{len(RULES)} rules found" in told
+
+
+@promtool
+def test_the_scrape_example_is_valid_with_tls_and_keys_too(tmp_path: Path):
+    """Its comments in force."""
+    config = scrape_config(tmp_path, "https://localhost:8000", b"", "id.secret")
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    promtool_says(["check", "config", "prometheus.yaml"], tmp_path)
+
+
+def scrape_config(folder: Path, url: str, ca: bytes, key: str) -> dict[str, Any]:
+    """The example with its comments in force, and files in `folder` in place of those it names."""
+    example = (PROMETHEUS / "prometheus.yaml").read_text("utf-8")
+    in_force = re.sub(r"^( *)# ( *\w+:.*)$", r"\1\2", example, flags=re.MULTILINE)
+    config: dict[str, Any] = yaml.safe_load(in_force)
+    config["rule_files"] = [str(PROMETHEUS / "alerts.yaml")]
+    (job,) = config["scrape_configs"]
+    for section, name, content in (
+        (job["tls_config"], "ca_file", ca),
+        (job["authorization"], "credentials_file", key.encode()),
+    ):
+        section[name] = str(folder / name)
+        (folder / name).write_bytes(content)
+    scheme, _, address = url.partition("://")
+    assert job["scheme"] == scheme
+    job["static_configs"] = [{"targets": [address]}]
+    return config
 
 
 @promtool
@@ -160,15 +226,13 @@ def families(scraped: dict[str, set[str]]) -> set[str]:
     return {name.removesuffix("_bucket") for name in scraped if name.endswith("_bucket")}
 
 
-def test_the_page_has_a_row_for_every_metric_as_it_is_registered():
-    registry = MetricsObserver().registry
-    rows = {
-        f"| `{each._name}{'_total' if each._type == 'counter' else ''}` | {each._type} | "
-        f"{', '.join(f'`{label}`' for label in each._labelnames) or 'none'} | "
-        f"{each._documentation} |"
-        for each in registry._collector_to_names
-        if hasattr(each, "_labelnames")
-    }
+def test_the_page_has_a_row_for_every_metric_as_it_is_registered(web: Web):
+    rows = set()
+    for each in web.front.server._metrics.registry._collector_to_names:
+        labels = ", ".join(f"`{label}`" for label in getattr(each, "_labelnames", ())) or "none"
+        for told in each.describe() if hasattr(each, "describe") else ():
+            name = f"{told.name}{'_total' if told.type == 'counter' else ''}"
+            rows.add(f"| `{name}` | {told.type} | {labels} | {told.documentation} |")
     assert {line for line in METRICS_PAGE.splitlines() if line.startswith("| `qwire_")} == rows
 
 
@@ -235,12 +299,10 @@ def test_every_panel_says_what_it_shows_and_in_what_unit():
 @pytest.mark.slow
 @pytest.mark.timeout(90)
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
-def test_a_real_prometheus_has_data_for_every_panel(web: Front, tmp_path: Path):
-    """Scraped while clients call; each expression gives at least one sample."""
-    config = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text("utf-8"))
+def test_a_real_prometheus_has_data_for_every_panel(web: Web, tmp_path: Path):
+    """Over TLS and by a key, while clients call; each expression gives at least one sample."""
+    config = scrape_config(tmp_path, web.url, web.authority.pem, f"{web.watcher}\n")
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(PROMETHEUS / "alerts.yaml")]
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [web.url.removeprefix("http://")]}]
     (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
     with prometheus(tmp_path) as api, traffic(web):
         missing = {name for name in EXPRESSIONS if not name.startswith("alert")}
@@ -290,7 +352,7 @@ def samples(api: str, expression: str) -> list[Any]:
 
 
 @contextmanager
-def traffic(web: Front) -> Iterator[None]:
+def traffic(web: Web) -> Iterator[None]:
     """Calls all the time, until the block is left."""
     leave = threading.Event()
 

@@ -54,9 +54,10 @@ class Process:
     def __exit__(self, *exc_info):
         self._closed = True
         self.kill()
-        if self._keeper is not None:
-            self._keeper.join()
-            self.kill()
+        while self._keeper is not None and self._keeper.is_alive():
+            self._process.kill()  # the keeper may have been about to start it
+            self._keeper.join(0.1)
+        self.kill()
 
     @property
     def target(self) -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
@@ -16,6 +15,7 @@ from qwire_server.api import tei
 from qwire_server.api.rpc import core
 from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.ranking import RerankingService
+from qwire_server.api.rpc.reflection import add_reflection
 from qwire_server.api.rpc.service import EmbeddingService
 from qwire_server.errors import StartError
 from qwire_server.pb.tei.v1 import tei_pb2
@@ -69,7 +69,7 @@ async def listen(
     if with_reflection:
         files = (pb, rank_pb, tei_pb2, health_pb2)
         names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]
-        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+        add_reflection(server, guard, names)
     address = f"{host}:{port}"
     try:
         if tls:
