@@ -96,15 +96,9 @@ class ServerProcess:
             time.sleep(0.05)
         raise RuntimeError(f"the server did not start:\n{self._read()}")
 
-    def found(self, pattern: str) -> str:
-        """The group of a pattern that its log has.
-
-        Raises:
-            RuntimeError: it has not, with its log.
-        """
-        if found := re.search(pattern, self._read()):
-            return found[1]
-        raise RuntimeError(f"no {pattern} in the server's log:\n{self._read()}")
+    def variables(self) -> dict[str, str]:
+        """Those that its log names: `NAME=value`."""
+        return dict(re.findall(r"\b([A-Z_]+)=(\S+)", self._read()))
 
     def __enter__(self) -> Self:
         return self

@@ -110,7 +110,7 @@ def scaling(chosen: argparse.Namespace) -> dict[str, Any]:
     command = [_SERVER, *flags, *first]
     with process.ServerProcess(command, _START_SECONDS, _STOP_SECONDS) as cluster:
         cluster.target()
-        address = cluster.found(r"RAY_ADDRESS=(\S+)")
+        address = cluster.variables()
         for _ in range(chosen.turns):
             for count in chosen.replicas:
                 if count != now:
@@ -198,10 +198,10 @@ def _load(target: str, seconds: float) -> tuple[float, list[float]]:
         return len(crowd.seconds) / (time.perf_counter() - began), crowd.seconds
 
 
-def _deploy_again(flags: list[str], address: str, count: int) -> None:
+def _deploy_again(flags: list[str], address: dict[str, str], count: int) -> None:
     subprocess.run(
         [sys.executable, "-m", _SERVER, *flags, "--replicas", str(count)],
-        env={**os.environ, "RAY_ADDRESS": address},
+        env={**os.environ, **address},
         check=True,
         timeout=_START_SECONDS,
     )

@@ -115,7 +115,7 @@ class RayCluster:
                 [sys.executable, *program],
                 stdout=log,
                 stderr=log,
-                env={**self._environment, "RAY_ADDRESS": self._address()},
+                env={**self._environment, **self._address()},
                 timeout=START_SECONDS,
                 check=False,
             )
@@ -132,9 +132,9 @@ class RayCluster:
             assert time.monotonic() < ends, f"{now} after {seconds} s"
             time.sleep(0.1)
 
-    def _address(self) -> str:
-        """Of this cluster; "auto" would be any of the machine's."""
-        return re.findall(r"RAY_ADDRESS=(\S+)", self._log.read_text("utf-8", "replace"))[-1]
+    def _address(self) -> dict[str, str]:
+        """The variables that mean this cluster; "auto" would be any of the machine's."""
+        return dict(re.findall(r"(RAY_\w+)=(\S+)", self._log.read_text("utf-8", "replace")))
 
     def _private(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not _is_foreign(name)}

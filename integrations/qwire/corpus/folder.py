@@ -98,6 +98,7 @@ class Folder:
                 name_whole(aside, self.output)
                 shutil.rmtree(self.path)
         else:
+            self.keep(manifest, plan)  # an actor that was killed has left marks
             manifest.complete = True
             manifest.save(self.path)
 
