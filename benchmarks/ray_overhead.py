@@ -6,7 +6,7 @@
    on one cluster. The processors are shared by all replicas, clients and the cluster, and the model
    needs none.
 
-Some five minutes on two processors; `--rounds 5 --turns 3` is steadier, and takes three times that.
+Some three minutes on two idle processors; `--rounds 5 --turns 3` is steadier and takes far longer.
 """
 
 from __future__ import annotations
