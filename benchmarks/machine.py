@@ -16,6 +16,7 @@ _STAT = Path("/proc/stat")
 _PACKAGES = (
     "qwire",
     "langchain-qwire",
+    "ray",
     "torch",
     "transformers",
     "tokenizers",

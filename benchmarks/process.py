@@ -96,6 +96,10 @@ class ServerProcess:
             time.sleep(0.05)
         raise RuntimeError(f"the server did not start:\n{self._read()}")
 
+    def variables(self) -> dict[str, str]:
+        """Those that its log names: `NAME=value`."""
+        return dict(re.findall(r"\b([A-Z_]+)=(\S+)", self._read()))
+
     def __enter__(self) -> Self:
         return self
 

@@ -3,8 +3,10 @@
 1. A model that costs nothing, behind a server of its own and behind one replica, in turns: what the
    way through HAProxy and Ray takes of a call's time and of the rate.
 2. A model that sleeps, as a device of a known speed would: rate and waits of 1, 2 and 4 replicas,
-   in turns, on one cluster. The processors are shared by all replicas, clients and the cluster, and
-   the model needs none.
+   on one cluster. The processors are shared by all replicas, clients and the cluster, and the model
+   needs none.
+
+Some three minutes on two idle processors; `--rounds 5 --turns 3` is steadier and takes far longer.
 """
 
 from __future__ import annotations
@@ -33,30 +35,34 @@ if TYPE_CHECKING:
 
 _SERVER = "benchmarks.ray_server"
 _START_SECONDS, _STOP_SECONDS = 300, 120
-_SETTLE_SECONDS = 12  # until replicas of the round before are drained and gone
+_DRAIN_SECONDS = 6
+_COME_SECONDS = 4  # until the proxy has heard of replicas that have come
+_GO_SECONDS = 2 * _DRAIN_SECONDS  # until those that are too many have gone
+_LOOK_SECONDS = 5
 _CLIENTS = 16
 
 
 def main() -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ray_overhead", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="of the comparison")
     parser.add_argument("--calls", type=int, default=400, help="single texts of a round")
-    parser.add_argument("--streamed", type=int, default=20_000, help="texts of a round's stream")
+    parser.add_argument("--streamed", type=int, default=10_000, help="texts of a round's stream")
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--turns", type=int, default=1, help="of each number of replicas")
     parser.add_argument("--sleep", type=float, default=0.02, help="seconds for each text")
-    parser.add_argument("--seconds", type=float, default=10, help="of load, a round")
+    parser.add_argument("--seconds", type=float, default=10, help="of load, a turn")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
     chosen = parser.parse_args()
     process.settle(1, spin=False)
     with tempfile.TemporaryDirectory(prefix="qb", dir="/tmp") as folder:
         os.environ["RAY_TMPDIR"] = folder
-        neighbours = machine.Neighbours()
         result: dict[str, Any] = {"about": machine.about()}
+        busy = result["about"]["machine"]
+        busy["used_by_others_before"] = _used_by_others()
         result["overhead"] = overhead(chosen.calls, chosen.streamed, chosen.rounds)
         result["replicas"] = scaling(chosen)
-        result["about"]["machine"]["used_by_others"] = neighbours.share()
-        result["about"]["machine"]["load_average_at_end"] = round(os.getloadavg()[0], 2)
+        busy["used_by_others_after"] = _used_by_others()
     print(table(result))
     save(result, chosen.out, stem(result["about"]) + "-ray")
 
@@ -96,15 +102,21 @@ def overhead(calls: int, streamed: int, rounds: int) -> dict[str, Any]:
 
 
 def scaling(chosen: argparse.Namespace) -> dict[str, Any]:
-    """The same load on so many replicas, in turns."""
+    """The same load on each number of replicas."""
     rates: dict[int, list[float]] = {count: [] for count in chosen.replicas}
     waits: dict[int, list[float]] = {count: [] for count in chosen.replicas}
-    flags, target = _flags("--model", str(chosen.sleep), "--drain-seconds", "6")
-    with process.ServerProcess([_SERVER, *flags], _START_SECONDS, _STOP_SECONDS) as cluster:
+    flags, target = _flags("--model", str(chosen.sleep), "--drain-seconds", str(_DRAIN_SECONDS))
+    first, now = ["--replicas", str(chosen.replicas[0])], chosen.replicas[0]
+    command = [_SERVER, *flags, *first]
+    with process.ServerProcess(command, _START_SECONDS, _STOP_SECONDS) as cluster:
         cluster.target()
-        for _ in range(min(3, chosen.rounds)):
+        address = cluster.variables()
+        for _ in range(chosen.turns):
             for count in chosen.replicas:
-                _deploy_again(flags, count)
+                if count != now:
+                    _deploy_again(flags, address, count)
+                time.sleep(_COME_SECONDS if count >= now else _GO_SECONDS)
+                now = count
                 rate, seconds = _load(target, chosen.seconds)
                 rates[count].append(rate)
                 waits[count] += seconds
@@ -135,6 +147,13 @@ def table(result: dict[str, Any]) -> str:
         ms, rate = found["ms"], found["texts_per_second"]["median"]
         lines.append(f"| {count} | {rate:,.0f} | {ms['p50']:,.0f} | {ms['p99']:,.0f} |")
     return "\n".join(lines)
+
+
+def _used_by_others() -> float | None:
+    """What else the machine does; not meanwhile, as Ray's processes would count as others."""
+    neighbours = machine.Neighbours()
+    time.sleep(_LOOK_SECONDS)
+    return neighbours.share()
 
 
 class _Side:
@@ -179,14 +198,13 @@ def _load(target: str, seconds: float) -> tuple[float, list[float]]:
         return len(crowd.seconds) / (time.perf_counter() - began), crowd.seconds
 
 
-def _deploy_again(flags: list[str], count: int) -> None:
+def _deploy_again(flags: list[str], address: dict[str, str], count: int) -> None:
     subprocess.run(
         [sys.executable, "-m", _SERVER, *flags, "--replicas", str(count)],
-        env={**os.environ, "RAY_ADDRESS": "auto"},
+        env={**os.environ, **address},
         check=True,
         timeout=_START_SECONDS,
     )
-    time.sleep(_SETTLE_SECONDS)
 
 
 def _flags(*more: str) -> tuple[list[str], str]:

@@ -217,6 +217,13 @@ def test_a_run_goes_on_with_its_own_model_only(folder, model, tmp_path_factory):
     assert local.returncode == 0, local.stderr
     assert f"qwire embed: {1000 - 50 * before:,} texts" in local.stderr
     check(pq.read_table(out), TEXTS, model)
+    stamps = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    status, err = run(*args, model=other)  # nothing is left to do
+    assert status == 2, err
+    assert "fingerprint was " in err
+    status, err = run(*args, model=model)
+    assert (status, err) == (0, "qwire embed: all 1,000 rows were there before: out")
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == stamps
 
 
 def _recorded(out):

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -369,6 +370,49 @@ def test_resume_says_that_nothing_is_left_to_do(server, begun, capsys):
     assert "136 texts" in capsys.readouterr().err
     assert embed(server.target, "in.parquet", "-o", "out", "--resume") == 0
     assert capsys.readouterr().err == "qwire embed: all 200 rows were there before: out\n"
+
+
+@pytest.fixture
+def whole(server, folder, capsys):
+    """A folder that is complete; its files as they are."""
+    write(TEXTS)
+    assert embed(server.target, "in.parquet", "-o", "out", "--part-rows", 64) == 0
+    capsys.readouterr()
+    return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+def test_what_is_complete_is_of_its_own_model_only(server, whole, folder, capsys):
+    """Else the refused run, too, leaves all as it is."""
+    server.fingerprint = "another"
+    assert embed(server.target, "in.parquet", "-o", "out", "--resume") == 2
+    err = capsys.readouterr().err
+    assert "fingerprint was 'fake-1' in the run before and is 'another' now" in err
+    assert err.count("\n") == 1
+    assert "--resume goes on" not in err
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == whole
+
+
+def test_what_is_complete_needs_no_server(whole, folder, capsys):
+    """Who has all rows is told so, and that nobody compared the model."""
+    assert embed("localhost:1", "in.parquet", "-o", "out", "--resume") == 0
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("qwire embed: the model was not compared: ")
+    assert last == "qwire embed: all 200 rows were there before: out"
+    assert embed("localhost:1", "in.parquet", "-o", "out", "--resume", "--quiet") == 0
+    assert "the model was not compared" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == whole
+
+
+def test_what_was_complete_and_lost_a_part_needs_a_server(whole, folder):
+    (folder / "out" / "part-00001.parquet").unlink()
+    assert embed("localhost:1", "in.parquet", "-o", "out", "--resume") == 1
+
+
+def test_a_complete_run_that_the_server_refuses_is_told_so(server, whole, capsys):
+    """A refusal is no server that is away."""
+    server.refusals["Describe"].append(Refusal(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"))
+    assert embed(server.target, "in.parquet", "-o", "out", "--resume") == 1
+    assert "refused by the test" in capsys.readouterr().err
 
 
 def test_an_earlier_result_stays_unless_told(server, begun, capsys):

@@ -44,14 +44,22 @@ def slow_cluster() -> Iterator[RayCluster]:
         yield running
 
 
-@pytest.hookimpl(trylast=True)  # the marker in front is the one that counts
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start a cluster need Ray, and time."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Tests that start a cluster need Ray, and time.
+
+    What `-m` chooses by is there before it chooses; the time goes in front of that of servers.
+    """
     there = importlib.util.find_spec("ray") is not None
-    for item in items:
-        if _FIXTURES & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.timeout(2 * START_SECONDS), append=False)
-            item.add_marker("ray")
-            item.add_marker("torch")
-            if not there:
-                item.add_marker(pytest.mark.skip("Ray is not installed: make test-ray installs it"))
+    for item in filter(_needs_ray, items):
+        item.add_marker("ray")
+        item.add_marker("torch")
+        if not there:
+            item.add_marker(pytest.mark.skip("Ray is not installed: make test-ray installs it"))
+    yield
+    for item in filter(_needs_ray, items):
+        item.add_marker(pytest.mark.timeout(2 * START_SECONDS), append=False)
+
+
+def _needs_ray(item: pytest.Item) -> bool:
+    return bool(_FIXTURES & set(getattr(item, "fixturenames", ())))

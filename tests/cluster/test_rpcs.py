@@ -83,7 +83,8 @@ ASKED: dict[str, list[list[Any]]] = {
 }
 # Times, and what is counted since the start.
 _DIFFERS = {"metadata", "uptimeSeconds", "calls", "failures", "texts", "tokens", "batches"}
-_DIFFERS |= {"batchFill", "busySeconds", "starvedSeconds", "costAccuracy", "bulkTokens"}
+_DIFFERS |= {"batchFill", "busySeconds", "starvedSeconds", "costAccuracy", "bulkTokens", "books"}
+_DIFFERS |= {"savedTokens"}
 _BY_PATH = {f"{rpc.service}/{rpc.method}": rpc for rpc in RPCS}
 
 

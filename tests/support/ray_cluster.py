@@ -7,6 +7,7 @@ Knows no Ray: what it watches are processes. Where a test needs a model that sle
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -114,7 +115,7 @@ class RayCluster:
                 [sys.executable, *program],
                 stdout=log,
                 stderr=log,
-                env={**self._environment, "RAY_ADDRESS": "auto"},
+                env={**self._environment, **self._address()},
                 timeout=START_SECONDS,
                 check=False,
             )
@@ -130,6 +131,10 @@ class RayCluster:
         while len(now := self.replicas()) != count or set(now) & set(without):
             assert time.monotonic() < ends, f"{now} after {seconds} s"
             time.sleep(0.1)
+
+    def _address(self) -> dict[str, str]:
+        """The variables that mean this cluster; "auto" would be any of the machine's."""
+        return dict(re.findall(r"(RAY_\w+)=(\S+)", self._log.read_text("utf-8", "replace")))
 
     def _private(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not _is_foreign(name)}

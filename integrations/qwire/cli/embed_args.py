@@ -18,7 +18,8 @@ _EPILOG = """examples:
 A .npy holds a row for each text in the order of the input, NaN where a text failed. A .jsonl, .csv
 or .parquet holds index, id, tokens, truncated and error too. Until all is done the result is
 called OUTPUT.partial. A folder gets part-00000.parquet and so on, each when it is whole, and
-_manifest.json. Exit status: 0; 1 if a text or the run failed; 2 for wrong usage; 130 after Ctrl-C.
+_manifest.json; when it is complete --resume only compares the model, with a warning where no server
+answers. Exit status: 0; 1 if a text or the run failed; 2 for wrong usage; 130 after Ctrl-C.
 
 --engine local and ray load the model themselves, as `qwire serve --model` does; all other settings
 of `qwire serve` are variables, such as QWIRE_DTYPE."""

@@ -15,6 +15,7 @@ from qwire.interrupt import uninterrupted
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qwire.corpus.manifest import Done
     from qwire.corpus.plan import Plan
 
 
@@ -75,16 +76,15 @@ class Folder:
         manifest.complete = False
         manifest.save(self.path)
 
+    def is_complete(self, manifest: Manifest, plan: Plan) -> bool:
+        """Whether the last run ended well, and each part is there as it was written."""
+        return manifest.complete and not self._lost(manifest, plan)
+
     def forget_missing(self, manifest: Manifest, plan: Plan) -> int:
         """Drop parts from the manifest that are not there as they were written; how many."""
-        kept = [
-            done
-            for done in manifest.parts
-            if _has_size(self.path / plan.parts[done.number].name, done.size)
-        ]
-        lost = len(manifest.parts) - len(kept)
-        manifest.parts = kept
-        return lost
+        lost = self._lost(manifest, plan)
+        manifest.parts = [done for done in manifest.parts if done not in lost]
+        return len(lost)
 
     def complete(self, manifest: Manifest, plan: Plan) -> None:
         """All parts are there: make the one file if there is to be one, and say so.
@@ -98,6 +98,7 @@ class Folder:
                 name_whole(aside, self.output)
                 shutil.rmtree(self.path)
         else:
+            self.keep(manifest, plan)  # an actor that was killed has left marks
             manifest.complete = True
             manifest.save(self.path)
 
@@ -113,6 +114,13 @@ class Folder:
         (self.path / NAME).unlink(missing_ok=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()
+
+    def _lost(self, manifest: Manifest, plan: Plan) -> list[Done]:
+        return [
+            done
+            for done in manifest.parts
+            if not _has_size(self.path / plan.parts[done.number].name, done.size)
+        ]
 
     def _join(self, plan: Plan) -> Path:
         """Copy row group by row group: memory holds one."""

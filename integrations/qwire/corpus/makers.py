@@ -43,6 +43,9 @@ class Engine(Protocol):
 class Maker(Protocol):
     """Makes parts with one engine, or with many."""
 
+    def check(self, job: Job) -> None:
+        """See that the model is that of the job; errors are those of `make`."""
+
     def make(self, job: Job, parts: Sequence[Part], tick: Tick) -> Iterator[Done]:
         """Each part as it gets its name, in any order; errors are those of `make_parts`."""
 
@@ -54,6 +57,17 @@ class StreamMaker:
         self._engine = engine
         self._model = engine.describe()
 
+    def check(self, job: Job) -> None:
+        """See that the engine's model is that of the job.
+
+        Raises:
+            InvalidRequestError: it is not.
+        """
+        if job.fingerprint:
+            refuse_changes(
+                {"fingerprint": job.fingerprint}, {"fingerprint": self._model.fingerprint}
+            )
+
     def make(
         self, job: Job, parts: Sequence[Part], tick: Tick = lambda _texts, _tokens: None
     ) -> Iterator[Done]:
@@ -62,10 +76,7 @@ class StreamMaker:
         Raises:
             InvalidRequestError: the engine's model is not that of the job.
         """
-        if job.fingerprint:
-            refuse_changes(
-                {"fingerprint": job.fingerprint}, {"fingerprint": self._model.fingerprint}
-            )
+        self.check(job)
         embed = partial(
             self._engine.embed_stream,
             expected_fingerprint=self._model.fingerprint,

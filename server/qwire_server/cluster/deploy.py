@@ -66,6 +66,9 @@ def _connected(*, is_local: bool) -> Iterator[None]:
     try:
         if is_local:
             ray.init("local", include_dashboard=False, object_store_memory=_STORE_BYTES, **_QUIET)
+            # What another command needs: "auto" would be any of the machine's clusters.
+            address, auth = ray.get_runtime_context().gcs_address, os.environ.get("RAY_AUTH_MODE")
+            _LOG.info("Ray of this machine: RAY_ADDRESS=%s RAY_AUTH_MODE=%s", address, auth)
         else:
             ray.init(**_QUIET)
     except Exception as error:  # Ray raises that itself, of a node that takes more than 30 s

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qwire_server.load import LoadedModel
     from qwire_server.settings import Settings
 
+_NOTHING = Done(0, 0, 0, 0, 0, 0, "")
 _MOST_DEATHS = 3  # of one part, by whatever takes a process down
 
 
@@ -59,6 +60,11 @@ class Told:
         """As a table of one row."""
         facts = {"error": self.error, "is_usage": self.is_usage, **asdict(self.done)}
         return {name: [value] for name, value in facts.items()}
+
+
+def told_of(error: Exception) -> Told:
+    """That nothing was done, and why."""
+    return Told(str(error), isinstance(error, InvalidRequestError), _NOTHING)
 
 
 def told_from(record: Mapping[str, Any]) -> Told:
@@ -99,10 +105,18 @@ class PartActor:
             with _one_try(self._job.folder, part):
                 (done,) = self._maker().make(self._job, [part])
         except (QwireError, OSError) as error:
-            nothing = Done(number, 0, 0, 0, 0, 0, "")
-            is_usage = isinstance(error, InvalidRequestError)
-            return Told(str(error), is_usage, nothing).record()
+            return told_of(error).record()
         return Told("", is_usage=False, done=done).record()
+
+
+def check_model(settings: Settings, load: Callable[[Settings], LoadedModel], job: Job) -> Told:
+    """Load the model only to see that it is that of the job."""
+    try:
+        with LocalEngine(settings, load) as engine:
+            StreamMaker(engine).check(job)
+    except QwireError as error:
+        return told_of(error)
+    return Told("", is_usage=False, done=_NOTHING)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ file, inside an actor. So nothing fills the object store, and what is done is wh
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 # Read when Ray is imported. Its logs are files; what the caller must know is said by us.
@@ -17,8 +18,8 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data
 
-from qwire.errors import ServerError
-from qwire_server.corpus.actor import PartActor, record_of, told_from
+from qwire.errors import ConnectionFailedError, ServerError
+from qwire_server.corpus.actor import PartActor, check_model, record_of, told_from
 from qwire_server.corpus.local import read_settings
 from qwire_server.load import load_model
 
@@ -61,7 +62,7 @@ class Cluster:
         """Connect, or start a cluster.
 
         Raises:
-            ServerError: neither is possible.
+            ConnectionFailedError: neither is possible.
         """
         quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         try:
@@ -72,7 +73,7 @@ class Cluster:
                     "local", object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet
                 )
         except Exception as error:  # Ray raises plain ones
-            raise ServerError(f"no Ray cluster: {error}") from error
+            raise ConnectionFailedError(f"no Ray cluster: {error}") from error
         return self
 
     def __exit__(
@@ -82,6 +83,17 @@ class Cluster:
         trace: TracebackType | None,
     ) -> None:
         ray.shutdown()
+
+    def check(self, job: Job) -> None:
+        """See that the model, which one of the machines loads, is that of the job.
+
+        Raises:
+            InvalidRequestError: the model cannot be loaded, or is not that of the job.
+            ServerError: the machine could not load it.
+        """
+        task = ray.remote(max_retries=0, **_share(1))(check_model)
+        with _told_by_us():
+            ray.get(task.remote(self._settings, self._load, job)).result()
 
     def make(self, job: Job, parts: Sequence[Part], tick: Tick) -> Iterator[Done]:
         """Each part as it gets its name, in any order.
@@ -100,23 +112,32 @@ class Cluster:
             fn_constructor_kwargs={"settings": self._settings, "load": self._load, "job": job},
             **self._pool(len(parts)),
         )
-        try:
+        with _told_by_us():
             for record in made.iter_rows():
                 done = told_from(record).result()
                 tick(done.rows, done.tokens)
                 yield done
-        except ray.exceptions.RayError as error:
-            raise ServerError(
-                f"the cluster failed: {str(error).strip().splitlines()[-1]}"
-            ) from error
 
     def _pool(self, parts: int) -> dict[str, Any]:
         """How many actors, and what each of them takes up."""
-        resources = ray.cluster_resources()
-        gpus = resources.get("GPU", 0.0)
         machines = sum(1 for node in ray.nodes() if node["Alive"])
-        actors = min(self._actors or int(gpus) or machines, parts)
-        share: dict[str, Any] = {"num_cpus": max(1, int(resources.get("CPU", 1.0)) // actors)}
-        if gpus:
-            share = {"num_cpus": 1, "num_gpus": min(1.0, gpus / actors)}
-        return {"compute": ray.data.ActorPoolStrategy(size=actors), **share}
+        gpus = int(ray.cluster_resources().get("GPU", 0.0))
+        actors = min(self._actors or gpus or machines, parts)
+        return {"compute": ray.data.ActorPoolStrategy(size=actors), **_share(actors)}
+
+
+def _share(actors: int) -> dict[str, Any]:
+    """What each of so many actors takes up."""
+    resources = ray.cluster_resources()
+    if gpus := resources.get("GPU", 0.0):
+        return {"num_cpus": 1, "num_gpus": min(1.0, gpus / actors)}
+    return {"num_cpus": max(1, int(resources.get("CPU", 1.0)) // actors)}
+
+
+@contextmanager
+def _told_by_us() -> Iterator[None]:
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        words = str(error).strip().splitlines()[-1]
+        raise ServerError(f"the cluster failed: {words}") from error
