@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwire_server import logs
+from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,11 +21,15 @@ _LONGEST = 60  # of a folder's path: a socket's may have about a hundred charact
 
 
 def make_folder() -> Path:
-    """A folder that nobody else can enter."""
+    """A folder that nobody else can enter.
+
+    Raises:
+        StartError: the system's folder for temporary files has too long a name.
+    """
     folder = tempfile.mkdtemp(prefix="qwire-")
     if len(folder) > _LONGEST:
         Path(folder).rmdir()
-        folder = tempfile.mkdtemp(prefix="qwire-", dir="/tmp")
+        raise StartError(f"{folder} is too long a name for sockets: set TMPDIR to a shorter one")
     return Path(folder)
 
 
