@@ -48,9 +48,10 @@ class Office:
         link.tell("front", name=name)
         return DeskLink(link), link
 
-    async def device(self, name: str = "engine") -> Link:
+    async def device(self, name: str = "engine", fingerprint: str = "one") -> Link:
         link = await self.link()
-        link.tell("device", name=name, socket="s", models={})
+        models = {"model": {"served": {"fingerprint": fingerprint}}, "reranker": None}
+        link.tell("device", name=name, socket="s", models=models)
         await self.settle()
         return link
 
@@ -186,3 +187,19 @@ async def test_a_device_that_comes_back_is_another_one(tmp_path):
         assert again.device != held.device
         assert made.desk.devices[0].held == 1
         assert made.room.admission.held == 1
+
+
+async def test_a_device_that_comes_back_with_another_model_gets_no_work(tmp_path, caplog):
+    """Its vectors would go under the fingerprint of the first; its process is ended instead."""
+    async with office(tmp_path) as made:
+        one, _ = await made.front()
+        made.links[0][0].close()
+        await made.settle()
+        other = await made.device(fingerprint="two")
+        with pytest.raises(Unavailable):
+            await other.ask("models")
+        with pytest.raises(Unavailable):
+            await one.take(QUESTION, 1, NEVER)
+        assert "another fingerprint" in caplog.text
+        await made.device()
+        await one.take(QUESTION, 1, NEVER)

@@ -112,6 +112,12 @@ def pack_models(loaded: LoadedModel | None, ranker: LoadedReranker | None) -> Fa
     }
 
 
+def fingerprints(facts: Facts) -> list[str]:
+    """Of packed models; processes of one server have the same."""
+    models = (facts["model"], facts["reranker"])
+    return [model["served"]["fingerprint"] if model else "" for model in models]
+
+
 def unpack_models(facts: Facts) -> tuple[Carried | None, tuple[Carried, PairPrompt] | None]:
     """The models again, as far as fronts know them."""
     loaded, ranker = facts["model"], facts["reranker"]

@@ -7,9 +7,11 @@ A machine with n devices works n times as fast, so a work is charged an nth of i
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING
 
 from qwire_server.errors import Unavailable
+from qwire_server.processes.carried import fingerprints
 from qwire_server.processes.guest import Device, Guest
 from qwire_server.processes.link import Answer, Link
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from qwire_server.api.room import Room
     from qwire_server.processes.link import Asked, Facts
 
+_LOG = logging.getLogger("qwire.server")
 _NO_DEVICE = "no device is ready: try again in a moment"
 
 
@@ -43,6 +46,7 @@ class Desk:
         self.opened: list[str] = []
         self._changed = changed
         self._numbers = itertools.count(1)
+        self._fingerprints: list[str] = []  # of the first device
         self._answers: dict[str, Asked] = {}
 
     def __repr__(self) -> str:
@@ -91,6 +95,16 @@ class Desk:
         self._changed()
 
     def _meet_device(self, link: Link, facts: Facts) -> None:
+        found = fingerprints(facts["models"])
+        if self._fingerprints and found != self._fingerprints:
+            _LOG.error(
+                "%s has a model with another fingerprint than this server began with: its files "
+                "have changed; restart the server, or put them back",
+                facts["name"],
+            )
+            link.close()  # which ends its process: vectors of two models must not be mixed
+            return
+        self._fingerprints = found
         number = next(self._numbers)
         self.devices.append(Device(number, facts["name"], link, facts["socket"], facts["models"]))
         self._tell()
