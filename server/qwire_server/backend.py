@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qwire_server.api.served import Served
     from qwire_server.api.stats import Counters
     from qwire_server.build import Built
+    from qwire_server.checkpoint.progress import Progress
     from qwire_server.engine.observer import Observer
     from qwire_server.load import LoadedModel
     from qwire_server.load_reranker import LoadedReranker
@@ -61,8 +62,9 @@ class Local:
 
     Args:
         settings: of this server.
-        load: where the embedding model comes from.
-        load_ranker: where the reranker comes from, told the bytes of weights before it.
+        progress: told how a download goes.
+        load: where the embedding model comes from; see `load_all`.
+        load_ranker: where the reranker comes from.
         observer: told of each batch.
         counters: that `Stats` shows.
         figures: that `/metrics` shows.
@@ -71,14 +73,16 @@ class Local:
     def __init__(
         self,
         settings: Settings,
-        load: Callable[[Settings], LoadedModel],
-        load_ranker: Callable[[Settings, int], LoadedReranker],
+        progress: Progress,
+        load: Callable[[Settings], LoadedModel] | None,
+        load_ranker: Callable[[Settings, int], LoadedReranker] | None,
         *,
         observer: Observer,
         counters: Counters,
         figures: MetricsObserver,
     ) -> None:
         self._settings = settings
+        self._progress = progress
         self._load = load
         self._load_ranker = load_ranker
         self._observer = observer
@@ -92,7 +96,7 @@ class Local:
     async def open(self, gate: Gate, keyring: Keyring, on_fatal: Callable[[str], None]) -> Ready:
         """See `Backend`."""
         loaded, ranker = await asyncio.to_thread(
-            load_all, self._settings, self._load, self._load_ranker
+            load_all, self._settings, self._progress, self._load, self._load_ranker
         )
         loop = asyncio.get_running_loop()
         self._built = built = build(
@@ -116,8 +120,7 @@ class Local:
     async def close(self) -> None:
         """See `Backend`."""
         if self._built:
-            await asyncio.to_thread(self._built.engine.close)
-            await asyncio.to_thread(self._built.pool.close)
+            await asyncio.to_thread(self._built.close)
 
 
 def ready(models: Sequence[LoadedModel]) -> Ready:

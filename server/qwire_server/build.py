@@ -73,6 +73,11 @@ class Built:
     embedder: Embedder | None
     reranker: Reranker | None
 
+    def close(self) -> None:
+        """Answer what was accepted, and end the threads; blocks."""
+        self.engine.close()
+        self.pool.close()
+
 
 def build(  # noqa: PLR0917  each is one of its kind
     settings: Settings,

@@ -102,3 +102,9 @@ async def open_http(
         protection.tls,
         share_port=settings.has_processes,
     )
+
+
+def places(settings: Settings, grpc_port: int, http_port: int) -> str:
+    """Where a server listens, as its log says it; 0 for no HTTP."""
+    host, s = settings.host, "s" if settings.tls_cert else ""
+    return f"grpc{s} {host}:{grpc_port}" + (f" and http{s} {host}:{http_port}" if http_port else "")

@@ -11,7 +11,6 @@ import logging
 import sys
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from qwire._version import __version__
@@ -23,9 +22,7 @@ from qwire_server.api.stats import Counters
 from qwire_server.backend import Local
 from qwire_server.checkpoint.progress import Progress
 from qwire_server.engine.observer import LogObserver, Observers
-from qwire_server.load import load_model
-from qwire_server.load_reranker import load_reranker
-from qwire_server.ports import open_grpc, open_http
+from qwire_server.ports import open_grpc, open_http, places
 from qwire_server.protection import protect
 from qwire_server.telemetry import open_tracing
 
@@ -91,8 +88,9 @@ class Server:
         else:
             self._backend = Local(
                 settings,
-                load or partial(load_model, progress=progress),
-                load_ranker or (lambda settings, taken: load_reranker(settings, progress, taken)),
+                progress,
+                load,
+                load_ranker,
                 observer=self._observer,
                 counters=self._counters,
                 figures=self._metrics,
@@ -207,10 +205,7 @@ class Server:
 
     def _places(self) -> str:
         """Where it listens, as the log says it."""
-        host, s = self._settings.host, "s" if self._tls else ""
-        return f"grpc{s} {host}:{self.port}" + (
-            f" and http{s} {host}:{self.http_port}" if self._http else ""
-        )
+        return places(self._settings, self.port, self.http_port)
 
     async def _close_http(self, seconds: float) -> None:
         if self._http:

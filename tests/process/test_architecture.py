@@ -20,7 +20,7 @@ ALLOWED = {
     "api": {"engine", "text", "checkpoint", "security", "pb", "errors"},
     "processes": {
         *("api", "engine", "text", "checkpoint", "security", "settings", "logs", "errors"),
-        *("build", "backend", "load", "load_all", "load_reranker", "protection"),
+        *("build", "backend", "load", "load_all", "load_reranker", "ports", "protection"),
         *("process", "serve"),
     },
     "corpus": {"api", "engine", "build", "load", "security", "settings", "logs", "errors"},

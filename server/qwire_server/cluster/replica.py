@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qwire_server.api.gate import Gate
@@ -20,9 +19,7 @@ from qwire_server.api.tei.text import InfoService, TokenizeService
 from qwire_server.build import build
 from qwire_server.checkpoint.progress import Progress
 from qwire_server.engine.observer import LogObserver, Observers
-from qwire_server.load import load_model
 from qwire_server.load_all import load_all
-from qwire_server.load_reranker import load_reranker
 from qwire_server.security.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -59,12 +56,10 @@ class Replica:
         self._settings = settings
         self._counters = Counters()
         self._observer = Observers(LogObserver(), self._counters)
-        progress = Progress()
-        self._load = load or partial(load_model, progress=progress)
-        self._load_ranker = load_ranker or (
-            lambda settings, taken: load_reranker(settings, progress, taken)
-        )
-        self._gate = Gate(progress)
+        self._progress = Progress()
+        self._load = load
+        self._load_ranker = load_ranker
+        self._gate = Gate(self._progress)
         self._built: Built | None = None
         self._keyring = Keyring(None, _LOG.error)
         guard = Guard(self._gate, self._observer, self._keyring)
@@ -86,7 +81,7 @@ class Replica:
             StartError: a model cannot be served.
         """
         loaded, ranker = await asyncio.to_thread(
-            load_all, self._settings, self._load, self._load_ranker
+            load_all, self._settings, self._progress, self._load, self._load_ranker
         )
         loop = asyncio.get_running_loop()
 
@@ -108,8 +103,7 @@ class Replica:
     def close(self) -> None:
         """End the threads; blocks until what they run is done."""
         if self._built:
-            self._built.engine.close()
-            self._built.pool.close()
+            self._built.close()
 
     def _fail(self, reason: str) -> None:
         _LOG.error("%s", reason)

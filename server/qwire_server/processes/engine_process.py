@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING
 
 from qwire_server import logs
@@ -17,14 +16,11 @@ from qwire_server.api.stats import Counters
 from qwire_server.build import start_engine
 from qwire_server.checkpoint.progress import Progress
 from qwire_server.engine.observer import LogObserver, Observers
-from qwire_server.errors import StartError
-from qwire_server.load import load_model
 from qwire_server.load_all import load_all
-from qwire_server.load_reranker import load_reranker
 from qwire_server.processes.carried import pack_models, pack_outcome, unpack_work
 from qwire_server.processes.figures import pack_counters, pack_metrics, pack_waiting
 from qwire_server.processes.link import READ_BYTES, Answer, Link
-from qwire_server.processes.place import DESK, begin, end_without
+from qwire_server.processes.place import DESK, end_without, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,13 +53,8 @@ def main(
         load: where the embedding model comes from; from where the settings say by default.
         cores: that forwards on a CPU may use.
     """
-    begin(name, settings)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))  # read when torch is imported
-    try:
-        raise SystemExit(asyncio.run(_serve(name, settings, folder, load)))
-    except StartError as error:
-        _LOG.error("%s", error)
-        raise SystemExit(2) from None
+    run(name, settings, lambda: _serve(name, settings, folder, load))
 
 
 async def _serve(
@@ -71,14 +62,9 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.in_loop)
-    progress = Progress(bars=False)
-    load = load or partial(load_model, progress=progress)
-    loading = asyncio.to_thread(
-        load_all, settings, load, lambda asked, taken: load_reranker(asked, progress, taken)
-    )
     process = EngineProcess(settings)
     desk = await process.meet_desk(folder / DESK)
-    loaded, ranker = await loading
+    loaded, ranker = await asyncio.to_thread(load_all, settings, Progress(bars=False), load)
     models = [m for m in (loaded, ranker and ranker.loaded) if m]
     process.take_work(models)
     socket = folder / f"{name}-{os.getpid()}.sock"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,14 +10,14 @@ from qwire_server.api.dispatch import Dispatcher
 from qwire_server.api.reranker import Reranker
 from qwire_server.backend import Ready, named
 from qwire_server.build import Behind, make_embedder
-from qwire_server.errors import StartError, Unavailable
+from qwire_server.errors import Unavailable
 from qwire_server.process import serve
 from qwire_server.processes.carried import unpack_models
 from qwire_server.processes.desk_link import DeskLink
 from qwire_server.processes.engine_links import EngineLinks
 from qwire_server.processes.figures import pack_counters, pack_metrics, unpack_stats
 from qwire_server.processes.link import Answer, Link
-from qwire_server.processes.place import DESK, begin, end_without
+from qwire_server.processes.place import DESK, end_without, run
 from qwire_server.serve import Server
 from qwire_server.text.pool import Pool
 
@@ -34,20 +32,14 @@ if TYPE_CHECKING:
     from qwire_server.security.keyring import Keyring
     from qwire_server.settings import Settings
 
-_LOG = logging.getLogger("qwire.server")
 _LOOK_AGAIN = 0.5  # seconds
 _NO_DEVICE = "no device is ready: it is starting, or starting again; try again in a moment"
 
 
 def main(name: str, settings: Settings, folder: Path) -> None:
     """Run until SIGTERM, or until the supervisor is gone; arguments as of `engine_process`."""
-    begin(name, settings)
     make = partial(Server, backend=partial(Remote, name, settings, folder))
-    try:
-        raise SystemExit(asyncio.run(serve(settings, make)))
-    except StartError as error:
-        _LOG.error("%s", error)
-        sys.exit(2)
+    run(name, settings, lambda: serve(settings, make))
 
 
 class Remote:

@@ -23,7 +23,7 @@ from qwire_server.processes.link import Answer
 
 if TYPE_CHECKING:
     from qwire_server.processes.desk import Desk
-    from qwire_server.processes.link import Facts
+    from qwire_server.processes.link import Facts, Link
 
 _PATIENCE = 2.0  # seconds for a process; one that is stuck is left out
 
@@ -64,14 +64,12 @@ class Overview:
 
     async def _ask_all(self, what: str) -> dict[str, Answer]:
         links = self._desk.links
-        answers = await asyncio.gather(
-            *(asyncio.wait_for(link.ask(what), _PATIENCE) for link in links.values()),
-            return_exceptions=True,
-        )
-        found = zip(links, answers, strict=True)
-        for error in answers:
-            if isinstance(error, BaseException) and not isinstance(
-                error, (RequestError, asyncio.TimeoutError)
-            ):
-                raise error
-        return {name: answer for name, answer in found if isinstance(answer, Answer)}
+        answers = await asyncio.gather(*(_ask(link, what) for link in links.values()))
+        return {name: answer for name, answer in zip(links, answers, strict=True) if answer}
+
+
+async def _ask(link: Link, what: str) -> Answer | None:
+    try:
+        return await asyncio.wait_for(link.ask(what), _PATIENCE)
+    except (RequestError, asyncio.TimeoutError):
+        return None

@@ -16,18 +16,20 @@ from qwire_server import logs
 from qwire_server.build import make_room
 from qwire_server.engine.observer import LogObserver
 from qwire_server.errors import RequestError, StartError
+from qwire_server.ports import places
 from qwire_server.processes import engine_process, front_process
 from qwire_server.processes.child import Child
 from qwire_server.processes.desk import Desk
 from qwire_server.processes.overview import Overview
 from qwire_server.processes.place import DESK, make_folder
-from qwire_server.processes.ports import Ports
+from qwire_server.processes.ports import kept_ports
 from qwire_server.protection import protect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from qwire_server.api.room import Room
     from qwire_server.load import LoadedModel
     from qwire_server.settings import Settings
 
@@ -56,14 +58,12 @@ async def serve_in_processes(
         )
     asyncio.get_running_loop().set_exception_handler(logs.in_loop)
     keyring = protect(settings, LogObserver()).keyring
-    with Ports(settings) as ports:
+    with kept_ports(settings) as known:
         folder = make_folder()
-        supervisor = Supervisor(ports.settings, load, folder)
-        desk = Desk(make_room(settings, keyring), supervisor.look)
-        Overview(desk)
-        server = await asyncio.start_unix_server(desk.meet, folder / DESK)
+        supervisor = Supervisor(known, load, folder, make_room(settings, keyring))
+        server = await asyncio.start_unix_server(supervisor.desk.meet, folder / DESK)
         try:
-            return await supervisor.run(desk)
+            return await supervisor.run()
         finally:
             server.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -76,6 +76,10 @@ class Supervisor:
         settings: of the server; its ports are known.
         load: as of `serve_in_processes`.
         folder: for sockets.
+        room: for work, of the whole server.
+
+    Attributes:
+        desk: that fronts and engines connect to.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Supervisor:
         settings: Settings,
         load: Callable[[Settings], LoadedModel] | None,
         folder: Path,
+        room: Room,
     ) -> None:
         devices = settings.device_names
         fronts = settings.fronts or 1
@@ -106,21 +111,21 @@ class Supervisor:
             for number in range(fronts)
         ]
         self._children = (*self._engines, *self._fronts)
-        self._desk: Desk | None = None
+        self.desk = Desk(room, self._look)
+        Overview(self.desk)
         self._ready = False
         self._status = 0
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
 
-    async def run(self, desk: Desk) -> int:
+    async def run(self) -> int:
         """Start all, keep them running, stop all; the exit status."""
-        self._desk = desk
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         for child in self._children:
             child.start(self._on_end)
-        patrol = asyncio.create_task(self._patrol(desk))
+        patrol = asyncio.create_task(self._patrol())
         await self._stopping.wait()
         patrol.cancel()
         _LOG.info("stopping %d processes", len(self._children))
@@ -128,18 +133,17 @@ class Supervisor:
         await self._stop(self._engines, _END_SECONDS)
         return self._status
 
-    def look(self) -> None:
+    def _look(self) -> None:
         """Something changed at the desk."""
-        assert self._desk
-        if not self._ready and self._desk.devices and len(self._desk.opened) >= len(self._fronts):
+        if not self._ready and self.desk.devices and len(self.desk.opened) >= len(self._fronts):
             self._ready = True
-            s = self._settings
-            http = "" if s.http_port == "off" else f" and http{_s(s)} {s.host}:{s.http_port}"
+            chosen = self._settings
+            http_port = 0 if chosen.http_port == "off" else chosen.http_port
             _LOG.info(
                 "qwire %s ready: %s on %s after %.1f s (%d fronts, %d devices)",
                 __version__,
-                self._desk.opened[0],
-                f"grpc{_s(s)} {s.host}:{s.grpc_port}{http}",
+                self.desk.opened[0],
+                places(chosen, chosen.grpc_port, http_port),
                 time.monotonic() - self._began,
                 len(self._fronts),
                 len(self._engines),
@@ -171,11 +175,11 @@ class Supervisor:
         if not self._stopping.is_set():
             child.start(self._on_end)
 
-    async def _patrol(self, desk: Desk) -> None:
+    async def _patrol(self) -> None:
         """End what does not answer: its event loop is stuck, and nothing else would end it."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            links = desk.links
+            links = self.desk.links
             children = [child for child in self._children if child.name in links]
             await asyncio.gather(*(self._check(c, links[c.name].ask("state")) for c in children))
 
@@ -203,7 +207,3 @@ class Supervisor:
                 for child in children:
                     child.signal(signal.SIGKILL)
                 ends = time.monotonic() + _END_SECONDS
-
-
-def _s(settings: Settings) -> str:
-    return "s" if settings.tls_cert else ""
