@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import weakref
 
 import pytest
 import torch
@@ -43,6 +44,25 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_refuses_to_start(
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(StartError, match=r"--device cuda:1: .*without CUDA"):
         devices.choose_device("cuda:1")
+
+
+def test_no_gpu_is_touched_but_the_one_that_was_asked_for(monkeypatch: pytest.MonkeyPatch):
+    """A process on the second of two must take no memory of the first."""
+    touched: list[torch.device] = []
+
+    def zeros(_: int, device: torch.device) -> torch.Tensor:
+        touched.append(device)
+        return torch.ones(1)
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "zeros", zeros)
+    chosen = [devices.choose_device(wanted) for wanted in ("cuda:1", "cuda", "auto")]
+    assert chosen == touched == [torch.device("cuda", 1), CUDA, CUDA]
+    with pytest.raises(StartError, match="--device cuda:2: this machine has 2 GPUs"):
+        devices.choose_device("cuda:2")
+    assert len(touched) == 3
 
 
 @pytest.mark.parametrize(
@@ -113,3 +133,26 @@ def test_foreign_errors_are_told_apart_by_what_helps(device, raised, meant):
     with pytest.raises(meant) as caught, devices.mapped_errors(device):
         raise raised
     assert type(caught.value) is meant
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_what_ran_out_of_memory_holds_none_while_it_is_handled(raised):
+    """Half the batch runs meanwhile: what the whole one had computed must be gone."""
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def forward() -> None:
+        activations = torch.ones(3)
+        held.append(weakref.ref(activations))
+        raise raised
+
+    with pytest.raises(OutOfMemory) as caught, devices.mapped_errors(CPU):
+        forward()
+    assert caught.value.__cause__ is raised
+    assert held[0]() is None

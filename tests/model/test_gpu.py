@@ -266,3 +266,13 @@ def test_memory_is_flat_over_a_thousand_batches(runner, device):
     torch.cuda.synchronize()
     assert torch.cuda.memory_allocated(device) <= allocated
     assert torch.cuda.memory_reserved(device) <= reserved + 64 * 2**20
+
+
+def test_a_capture_that_fails_leaves_the_current_stream_as_it_was(device):
+    """What waits for the device cannot be captured; torch leaves the capture's stream behind."""
+    from qwire_server.model.cuda_graphs import CudaGraphs  # noqa: PLC0415  needs a GPU
+
+    stream = torch.cuda.current_stream(device)
+    with pytest.raises(RuntimeError):
+        CudaGraphs(device).capture(lambda: torch.ones(1, device=device).cpu())
+    assert torch.cuda.current_stream(device) == stream

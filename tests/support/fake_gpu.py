@@ -109,6 +109,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
             if self._recorded:
                 log.append("waits for an event")
 
+        def elapsed_time(self, end: Event) -> float:
+            return 1.0
+
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "current")
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
@@ -119,6 +122,12 @@ def indexing() -> Any:
     return nullcontext() if torch.version.cuda else _WithoutCuda()
 
 
+_OPERATORS = {
+    torch.Tensor.copy_: torch.ops.aten.copy_,
+    torch.Tensor.contiguous: torch.ops.aten.contiguous,
+}
+
+
 class _WithoutCuda(TorchFunctionMode):
     """By operators what, by Python, needs a torch with CUDA."""
 
@@ -127,9 +136,7 @@ class _WithoutCuda(TorchFunctionMode):
             return _indexed(*args)
         if func is torch.Tensor.__setitem__:
             return torch.ops.aten.copy_(_indexed(*args[:2]), torch.tensor(args[2]))
-        if func is torch.Tensor.copy_:
-            func = torch.ops.aten.copy_
-        return func(*args, **(kwargs or {}))
+        return _OPERATORS.get(func, func)(*args, **(kwargs or {}))
 
 
 def _indexed(tensor: torch.Tensor, index: Any) -> torch.Tensor:

@@ -25,18 +25,19 @@ class CudaGraphs:
         """Record what `run` launches; the function replays it in the current stream."""
         with torch.cuda.device(self._device):
             self._stream.wait_stream(torch.cuda.current_stream())
+            # Around it all: a capture that fails leaves its stream the current one.
             with torch.cuda.stream(self._stream):
                 for _ in range(_WARM_UPS):
                     run()
-            torch.cuda.synchronize()
-            torch.cuda.empty_cache()
-            before = torch.cuda.memory_reserved()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(
-                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-            ):
-                rows = run()
-            self._bytes += torch.cuda.memory_reserved() - before
+                torch.cuda.synchronize()
+                torch.cuda.empty_cache()
+                before = torch.cuda.memory_reserved()
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(
+                    graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+                ):
+                    rows = run()
+                self._bytes += torch.cuda.memory_reserved() - before
 
         def replay() -> torch.Tensor:
             graph.replay()

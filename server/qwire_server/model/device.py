@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,21 +28,18 @@ def choose_device(wanted: str) -> torch.device:
     """
     if wanted == "cpu":
         return torch.device("cpu")
-    problem = _cuda_problem()
+    index = None if wanted == "auto" else torch.device(wanted).index
+    device = torch.device("cuda", index or 0)
+    problem = _cuda_problem(device)
+    if not problem:
+        return device
     if wanted == "auto":
-        if not problem:
-            return torch.device("cuda:0")
         if _gpu_is_present():
             _LOG.warning(
                 "THIS MACHINE HAS A GPU THAT CANNOT BE USED, running on the CPU: %s", problem
             )
         return torch.device("cpu")
-    if problem:
-        raise StartError(f"--device {wanted}: {problem}")
-    device = torch.device(wanted)
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise StartError(f"--device {wanted}: this machine has {torch.cuda.device_count()} GPUs")
-    return torch.device("cuda", device.index or 0)
+    raise StartError(f"--device {wanted}: {problem}")
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
@@ -117,15 +115,20 @@ def describe_memory(device: torch.device, weights: int) -> str:
 
 @contextmanager
 def mapped_errors(device: torch.device) -> Iterator[None]:
-    """Foreign errors by what helps. On CUDA anything but out-of-memory is sticky."""
+    """Foreign errors by what helps. On CUDA anything but out-of-memory is sticky.
+
+    An `OutOfMemory` holds no memory: smaller batches run while it is being handled.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
+        traceback.clear_frames(error.__traceback__)
         if device.type == "cuda":
             torch.cuda.empty_cache()
         raise OutOfMemory(str(error)) from error
     except RuntimeError as error:
         if "DefaultCPUAllocator" in str(error):
+            traceback.clear_frames(error.__traceback__)
             raise OutOfMemory(str(error)) from error
         if device.type == "cuda":
             raise DeviceLost(str(error).splitlines()[0]) from error
@@ -142,14 +145,16 @@ def _smaller(dtype: str) -> str:
     return half + "serve a smaller model"
 
 
-def _cuda_problem() -> str:
-    """Why CUDA cannot be used; empty if it can."""
+def _cuda_problem(device: torch.device) -> str:
+    """Why this one cannot be used; empty if it can. Touches no other GPU."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built without CUDA: install a CUDA build of torch"
     if not torch.cuda.is_available():
         return "torch finds no usable CUDA device: check `nvidia-smi` and the driver's version"
+    if device.index >= torch.cuda.device_count():
+        return f"this machine has {torch.cuda.device_count()} GPUs"
     try:
-        torch.zeros(1, device="cuda").item()
+        torch.zeros(1, device=device).item()
     except RuntimeError as error:
         return f"the GPU does not work: {str(error).splitlines()[0]}"
     return ""

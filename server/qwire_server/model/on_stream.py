@@ -45,6 +45,6 @@ class OnStream:
         """Block until the rows are here."""
         with mapped_errors(self._device):
             self._ended.synchronize()
+            ended = time.monotonic_ns() // 1000
             seconds = self._began.elapsed_time(self._ended) / 1000
-        ended = time.monotonic_ns() // 1000
-        return Ran(self._fetched.wait(), seconds, ended, self._saved)
+            return Ran(self._fetched.wait(), seconds, ended, self._saved)
