@@ -70,10 +70,7 @@ class Neighbours:
         self._others = _busy_seconds() - _own_seconds()
 
     def share(self) -> float | None:
-        """Part of all processors' time since the start, 0 to 1; None where it is not known.
-
-        Children count as ours once they have ended.
-        """
+        """Part of all processors' time since the start, 0 to 1; None where it is not known."""
         if not _STAT.exists():
             return None
         others = _busy_seconds() - _own_seconds() - self._others
@@ -108,7 +105,21 @@ def _busy_seconds() -> float:
 
 
 def _own_seconds() -> float:
-    return sum(os.times()[:4])  # ours, and that of children that have ended
+    """Ours, and that of our children and theirs, whether they have ended or run."""
+    used: dict[int, tuple[int, float]] = {}  # of each process: its parent, and its own seconds
+    for path in _STAT.parent.glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text("ascii", "replace").rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        spent = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        used[int(path.parent.name)] = int(fields[1]), spent
+    ours, found = 0.0, [os.getpid()]
+    while found:
+        number = found.pop()
+        ours += used[number][1]
+        found += [child for child, (parent, _) in used.items() if parent == number]
+    return ours
 
 
 def _git(*arguments: str) -> str:

@@ -4,7 +4,7 @@ The shape of Qwen3-0.6B with random weights, fp32, on the CPU. Ways take turns, 
 
     shared      the bare packed forward with prefixes, in this process
     whole       the same without
-    client      `Client.embed` from a server with its defaults
+    client      `Client.embed` from a server with its defaults, but for the dtype
     st_arrival  sentence-transformers, its default batch filled in arrival order
     st_best     the same at its best batch size on a list sorted by length
 
@@ -81,7 +81,8 @@ def measure(layers: int, count: int, rounds: int, seconds: float) -> list[dict[s
     cases = []
     with tempfile.TemporaryDirectory() as folder:
         model = str(qwen3_shaped(Path(folder) / "qwen3-shaped", layers))
-        flags = ["--model", model, "--grpc-port", "0", "--http-port", "off", "--device", "cpu"]
+        flags = ["--model", model, "--grpc-port", "0", "--http-port", "off"]
+        flags += ["--device", "cpu", "--dtype", "float32"]
         with process.ServerProcess(["qwire_server", *flags]) as server:
             bare, peer = PackedForward(model, machine.cores()), Peer(model)
             with Client(server.target()) as client:

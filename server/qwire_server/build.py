@@ -134,7 +134,7 @@ def start_engine(
         limits=BatchLimits(
             tokens=limits.batch_tokens,
             texts=1 if settings.deterministic else limits.batch_tokens,
-            launch=round(limits.launch_ms * 1000),
+            launch=round(max(model.served.limits.launch_ms for model in models) * 1000),
             bulk_share=settings.bulk_share,
         ),
         deliver=deliver,

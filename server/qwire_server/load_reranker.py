@@ -14,7 +14,7 @@ from qwire_server.checkpoint.layout import Prompts
 from qwire_server.checkpoint.size import weight_bytes
 from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import ModelError
-from qwire_server.load import LoadedModel, arithmetic_of, limits_of, warm_runner
+from qwire_server.load import LoadedModel, arithmetic_of, limits_of, warm_runner, worth_launching
 from qwire_server.settings.flags import words
 from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
@@ -98,6 +98,7 @@ def load_reranker(
         batch_tokens=limits.batch_tokens,
     )
     cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
+    limits = worth_launching(limits, settings, cost)
     served = Served(
         model=found.model_id,
         revision=found.commit or content,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,25 @@ class TestCuda:
 
     def test_what_torch_holds_is_told(self):
         assert devices.describe_memory(CUDA, GIB) == "3.00 GiB of GPU memory"
+
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+TOUCHES = """
+import re
+from qwire_server.model import packing
+import torch
+held = torch.zeros(64 * 2**20, dtype=torch.uint8).fill_(1)
+said = open("/proc/self/smaps_rollup").read()
+print(re.search(r"AnonHugePages: *(\\d+) kB", said)[1])
+"""
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(),
+    reason="the kernel gives no huge pages",
+)
+def test_what_the_device_code_asks_for_comes_in_huge_pages():
+    told = subprocess.run(
+        [sys.executable, "-c", TOUCHES], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) >= 32 * 1024

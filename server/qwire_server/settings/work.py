@@ -27,7 +27,8 @@ class WorkSettings(BaseModel):
         None,
         gt=0,
         description="most milliseconds of one batch while questions have come in the last 10 s, "
-        "otherwise batches are full; default: 15 on a GPU, 200 on a CPU",
+        "otherwise batches are full; default: 15 on a GPU, 200 on a CPU, or three times what any "
+        "batch of the model takes, if that is more",
     )
     stall_seconds: float = Field(
         60,
