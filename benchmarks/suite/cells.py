@@ -55,7 +55,7 @@ def cells(device: str, sizes: Sizes, peers: tuple[str, ...]) -> list[Cell]:
 
     calling = 2 * (_OVERHEAD + sizes.warm + sizes.window)
     if "infinity" in peers:
-        calling *= 2 * sizes.rounds
+        calling *= sizes.single_rounds + sizes.rounds
     first, *others = (stream(uniform(tokens)) for tokens in sizes.lengths)
     first = replace(first, seconds=first.seconds + _LOADING[device])  # of bare forward and peer
     reusing = 2 * (2 * _LOADING[device] + _OVERHEAD + 1.5 * sizes.stream)

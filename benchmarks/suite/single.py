@@ -77,15 +77,17 @@ def callers(stage: Stage) -> dict[str, Any]:
             "version": infinity.VERSION,
             "cosine_to_bare": _cosine(alone, infinity.vectors(port, few)),
         }
-        over = {}
+        rounds = {"single": stage.sizes.single_rounds, "batch": stage.sizes.rounds}
+        over, of_rounds = {}, {}
         for way, offered in _WAYS.items():
-            rounds = [
+            pairs = [
                 (_called(stage, kind, *offered), _called_there(stage, port, kind, *offered))
-                for _ in range(stage.sizes.rounds)
+                for _ in range(rounds[way])
             ]
-            cell[way], theirs[way] = (_middle(side) for side in zip(*rounds, strict=True))
-            over[way] = digits(statistics.median(_rate(us) / _rate(they) for us, they in rounds))
-    return {**cell, "infinity": theirs, "over_infinity": over}
+            cell[way], theirs[way] = (_middle(side) for side in zip(*pairs, strict=True))
+            of_rounds[way] = [digits(_rate(ours) / _rate(their)) for ours, their in pairs]
+            over[way] = statistics.median(of_rounds[way])
+    return {**cell, "infinity": theirs, "over_infinity": over, "rounds_over_infinity": of_rounds}
 
 
 def _middle(found: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ class Sizes:
     """Times in seconds.
 
     Attributes:
-        rounds: of a stream cell and of callers beside a peer, each way once a round.
+        rounds: of a stream cell and of requests of many texts beside a peer, each way once a round.
+        single_rounds: of single texts beside a peer: calls of few texts vary most.
         stream: of a stream cell; how many texts that takes is told by the bare forward.
         window: of callers, and of bulk beside questions.
         warm: before each window.
@@ -30,6 +31,7 @@ class Sizes:
     """
 
     rounds: int
+    single_rounds: int
     stream: float
     window: float
     warm: float
@@ -46,6 +48,7 @@ class Sizes:
 
 GPU = Sizes(
     rounds=1,
+    single_rounds=1,
     stream=5,
     window=8,
     warm=2,
@@ -61,6 +64,7 @@ GPU = Sizes(
 )
 CPU = Sizes(
     rounds=3,  # what else the machine does disturbs more
+    single_rounds=9,
     stream=4,
     window=5,
     warm=2,
@@ -76,6 +80,7 @@ CPU = Sizes(
 )
 QUICK = Sizes(
     rounds=1,
+    single_rounds=1,
     stream=0.3,
     window=0.5,
     warm=0.1,
