@@ -47,9 +47,14 @@ class Seen:
 
 
 class Caller:
-    """One client with a channel of its own."""
+    """One client with a channel of its own.
+
+    Attributes:
+        answered: texts of its stream so far.
+    """
 
     def __init__(self, target: str, name: str, seen: Seen) -> None:
+        self.answered = 0
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         self._channel = grpc.aio.insecure_channel(target, options=options)
         self._stub = pb_grpc.EmbeddingStub(self._channel)
@@ -90,7 +95,7 @@ class Caller:
 
     async def stream(self, stop: asyncio.Event, chunk: int = 64, window: int = 1024) -> int:
         """Stream texts until told to stop, at most `window` unanswered; how many were answered."""
-        sent = answered = 0
+        sent = self.answered = 0
         moved = asyncio.Event()
 
         async def messages() -> AsyncIterator[Any]:
@@ -98,16 +103,16 @@ class Caller:
             while not stop.is_set():
                 yield pb.EmbedStreamRequest(ids=range(sent, sent + chunk), texts=[TEXT] * chunk)
                 sent += chunk
-                while sent - answered >= window:
+                while sent - self.answered >= window:
                     moved.clear()
                     await moved.wait()
 
         async for reply in self._stub.EmbedStream(messages(), metadata=self._metadata):
-            answered += len(reply.ids)
+            self.answered += len(reply.ids)
             moved.set()
             assert not reply.errors
-        assert answered == sent
-        return answered
+        assert self.answered == sent
+        return sent
 
     async def stats(self) -> pb.StatsResponse:
         """How busy the server is."""
