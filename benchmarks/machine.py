@@ -106,6 +106,8 @@ def _busy_seconds() -> float:
 
 def _own_seconds() -> float:
     """Ours, and that of our children and theirs, whether they have ended or run."""
+    if not _STAT.exists():
+        return 0.0
     used: dict[int, tuple[int, float]] = {}  # of each process: its parent, and its own seconds
     for path in _STAT.parent.glob("[0-9]*/stat"):
         try:

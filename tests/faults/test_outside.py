@@ -77,11 +77,12 @@ def stream(
 def test_a_client_that_is_killed_in_mid_stream_leaves_nothing_behind(server: Process, settled):
     command = [sys.executable, "-c", ENDLESS, server.target]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT) as client:
-        while b"500" not in client.stdout.readline():
+        # A chunk more than is asserted: a reply may be read before its write has returned.
+        while b"600" not in client.stdout.readline():
             pass
         client.kill()
     census = settled(server)
-    assert census["answered"] >= 500 - 64  # the last reply was read before its write returned
+    assert census["answered"] >= 500
     assert census["failed"] == 0
     with qwire.Client(server.target) as another:
         np.testing.assert_allclose(another.embed(["a"]), expected(["a"]), atol=1e-6)
