@@ -186,14 +186,17 @@ def test_a_server_that_was_stopped_for_longer_than_the_watchdog_waits_goes_on(
     starts = server.starts
     answers: list[np.ndarray] = []
     asking = threading.Thread(target=lambda: answers.append(client.embed(TEXTS).vectors))
-    server.tell("slow")
+    server.tell("wait")
     server.asked("census")
     asking.start()
     while not server.asked("census")["open"]:
         pass
+    time.sleep(0.1)  # it is in a batch, and the watchdog has seen that
     server.freeze()
     time.sleep(2)
     server.thaw()
+    time.sleep(0.2)  # the watchdog looks again, and the batch is still under way
+    server.tell("go on")
     asking.join(30)
     right(answers[0], TEXTS)
     assert client.healthy()

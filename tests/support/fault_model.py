@@ -41,8 +41,8 @@ POISON = "poison"  # the beginning of a text that kills the process
 class FaultRunner:
     """Gives each text its vector; each fault it is told strikes one batch.
 
-    The faults: oom (memory runs out), nan (a row is not finite), raise (the model raises), slow,
-    lost (the device is lost), hang (a forward never returns).
+    The faults: oom (memory runs out), nan (a row is not finite), raise (the model raises), wait
+    (until it is told to go on), lost (the device is lost), hang (a forward never returns).
 
     Args:
         seconds: that a batch takes.
@@ -53,6 +53,7 @@ class FaultRunner:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.faults: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.go_on = threading.Event()
         self._seconds = seconds
         self._poison = tokenizer().encode([POISON]).ids[0][:-1]
 
@@ -69,9 +70,8 @@ class FaultRunner:
         time.sleep(self._seconds)
         if any(np.array_equal(ids[: len(self._poison)], self._poison) for ids in token_ids):
             os._exit(9)
-        if fault == "slow":
-            for _ in range(40):  # not one sleep, which would end with a SIGSTOP
-                time.sleep(0.02)
+        if fault == "wait":
+            self.go_on.wait()
         if fault == "hang":
             threading.Event().wait()
         if fault == "lost":

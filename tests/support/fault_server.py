@@ -1,8 +1,8 @@
 """A server with `fault_model`: `python -m support.fault_server PORT [NAME=VALUE ...]`.
 
 It says `ready PORT` on its output. Each line of its input is a fault for one batch, `tokenizer` for
-one slice, or `census`, which it answers with a line of figures about itself. The names are those of
-settings, and `batch_seconds`.
+one slice, `go on`, which ends the fault `wait`, or `census`, which it answers with a line of figures
+about itself. The names are those of settings, and `batch_seconds`.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class FaultServer:
                 self._loop.call_soon_threadsafe(self._tell_census)
             elif word == "tokenizer":
                 self._broken_slices += 1
+            elif word == "go on":
+                self._runner.go_on.set()
             else:
                 self._runner.faults.put(word)
 
