@@ -1,8 +1,8 @@
 """A server with `fault_model`: `python -m support.fault_server PORT [NAME=VALUE ...]`.
 
 It says `ready PORT` on its output. Each line of its input is a fault for one batch, `tokenizer` for
-one slice, `go on`, which ends the fault `wait`, or `census`, which it answers with a line of figures
-about itself. The names are those of settings, and `batch_seconds`.
+one slice, `go on`, which ends the fault `wait`, or `census`, which it answers with a line of
+figures about itself. The names are those of settings, and `batch_seconds`.
 """
 
 from __future__ import annotations
