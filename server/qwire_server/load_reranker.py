@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +10,9 @@ from qwire_server import self_check
 from qwire_server.api.served import Served
 from qwire_server.checkpoint import fingerprint, rank_layout, source
 from qwire_server.checkpoint.layout import Prompts
-from qwire_server.checkpoint.size import weight_bytes
-from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import ModelError
-from qwire_server.load import LoadedModel, arithmetic_of, limits_of, warm_runner, worth_launching
+from qwire_server.load import LoadedModel
+from qwire_server.prepare import choose_place, make_ready
 from qwire_server.settings.flags import words
 from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
@@ -22,15 +20,14 @@ from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
     from transformers import PreTrainedModel
 
     from qwire_server.checkpoint.progress import Progress
     from qwire_server.checkpoint.rank_layout import RankLayout
     from qwire_server.model.forward import Head
+    from qwire_server.prepare import Place
     from qwire_server.settings import Settings
 
-_LOG = logging.getLogger("qwire.server")
 _MAX_TOKENS = 8192  # the model card of Qwen3-Reranker; its positions would allow 40,960
 
 
@@ -74,36 +71,22 @@ def load_reranker(
         takes_instruction=layout.takes_instruction,
     )
     content = fingerprint.content_revision(found.folder)
-    # These take seconds to import; a wrong --reranker is told before.
-    from qwire_server.model import device as devices  # noqa: PLC0415
-    from qwire_server.model.arithmetic import measured_peak  # noqa: PLC0415
-
-    device = devices.choose_device(settings.device)
-    dtype = devices.choose_dtype(settings.dtype, device)
-    dtype_name = str(dtype).removeprefix("torch.")
-    limits = limits_of(settings, device, max_tokens)
-    needed = weight_bytes(found.folder, dtype.itemsize)
-    devices.check_memory(device, dtype_name, needed, settings.memory_limit, taken=taken)
-    _LOG.info("loading %s on %s in %s", found.model_id, device, dtype_name)
-    peak = measured_peak(device, dtype)
-    model, head = _load(found.folder, layout, tokenizer, device, dtype)
-    causal = layout.model_type == "qwen3"  # and its head reads the last token
-    runner = warm_runner(model, head, settings, limits.batch_tokens, causal=causal)
-    checked = self_check.check(
+    place = choose_place(settings, found, max_tokens, taken)
+    model, head = _load(found.folder, layout, tokenizer, place)
+    ready = make_ready(
+        settings,
+        place,
         model,
         head,
-        runner,
         tokenizer,
         prompt=prompt.before_document(self_check.QUERY, None),
-        batch_tokens=limits.batch_tokens,
+        causal=layout.model_type == "qwen3",  # and its head reads the last token
     )
-    cost = calibrate(runner.seconds, longest=min(limits.batch_tokens, max_tokens))
-    limits = worth_launching(limits, settings, cost)
     served = Served(
         model=found.model_id,
         revision=found.commit or content,
         fingerprint=fingerprint.rank_fingerprint(
-            content, dtype=dtype_name, max_tokens=max_tokens, instruction=prompt.instruction
+            content, dtype=place.dtype_name, max_tokens=max_tokens, instruction=prompt.instruction
         ),
         languages=(),
         native_dimensions=1,
@@ -111,23 +94,14 @@ def load_reranker(
         max_tokens=max_tokens,
         pooling="",
         prompts=Prompts(),
-        device=devices.describe_device(device),
-        dtype=dtype_name,
-        limits=limits,
+        device=place.description,
+        dtype=place.dtype_name,
+        limits=ready.limits,
         aliases=words(settings.model_alias),
-        checked=checked,
-        peak_flops=peak,
+        checked=ready.checked,
+        peak_flops=place.peak_flops,
     )
-    loaded = LoadedModel(
-        served,
-        tokenizer,
-        runner,
-        cost,
-        load_seconds=time.monotonic() - began,
-        memory=devices.describe_memory(device, needed),
-        weight_bytes=needed,
-        arithmetic=arithmetic_of(model, causal=causal),
-    )
+    loaded = LoadedModel.of(served, tokenizer, place, ready, time.monotonic() - began)
     return LoadedReranker(loaded, prompt)
 
 
@@ -141,18 +115,14 @@ def _max_tokens(settings: Settings, layout: RankLayout) -> int:
 
 
 def _load(
-    folder: Path,
-    layout: RankLayout,
-    tokenizer: PairTokenizer,
-    device: torch.device,
-    dtype: torch.dtype,
+    folder: Path, layout: RankLayout, tokenizer: PairTokenizer, place: Place
 ) -> tuple[PreTrainedModel, Head]:
-    from qwire_server.model import rank_heads, weights  # noqa: PLC0415  torch, as above
+    from qwire_server.model import rank_heads, weights  # noqa: PLC0415  takes seconds to import
 
     if layout.kind == "yes_no":
         answers = yes_no_ids(folder)
-        model = weights.load(folder, layout, device, dtype)
+        model = weights.load(folder, layout, place.device, place.dtype)
         return model, rank_heads.YesNo(weights.output_rows(folder, model, answers))
-    classifier = weights.load_classifier(folder, device, dtype)
+    classifier = weights.load_classifier(folder, place.device, place.dtype)
     separator = tokenizer.frame.middle[-1] if layout.tells_segments else None
     return rank_heads.take_apart(classifier, separator)

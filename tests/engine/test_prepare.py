@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qwire_server.engine.queue.cost import CostModel
-from qwire_server.load import limits_of, worth_launching
+from qwire_server.prepare import limits_of, worth_launching
 from qwire_server.settings import load
 
 
