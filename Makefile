@@ -74,7 +74,7 @@ bench-gpu: set-up ## beside sentence-transformers and the hardware, on a GPU, in
 	@$(VENV) -m benchmarks.suite --device cuda --model $${MODELS:-0.6B} --minutes 9
 
 bench-cpu: set-up ## the same on a CPU, beside Infinity too, for which it makes .venv-infinity once
-	@$(VENV) -m benchmarks.suite --device cpu --model demo 0.6B --layers 2 --minutes 20 --peers sentence-transformers infinity
+	@$(VENV) -m benchmarks.suite --device cpu --model demo 0.6B --layers 2 --minutes 24 --peers sentence-transformers infinity
 
 simulate: set-up ## run days of traffic through the queue on a virtual clock; writes benchmarks/results
 	@$(VENV) -m benchmarks.queue
