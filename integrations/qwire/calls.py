@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwire.config import call_metadata
 from qwire.errors import QwireError
+from qwire.exits import see_out_call
 from qwire.failures import Failure, read_failure
 from qwire.interrupt import LOOK_UP_SECONDS, uninterrupted
 from qwire.state import Try, sign
@@ -65,11 +66,12 @@ def call_all(
         attempt.attempts += 1
         metadata = call_metadata(state.config, attempt.request_id)
         start = link.unary(method).future
-        with uninterrupted():
+        with uninterrupted(), state.closing_told():
             call = start(attempt.request.message, timeout=attempt.seconds_left(), metadata=metadata)
             flying[call] = attempt
             link.calls.add(call)
             call.add_done_callback(answers.put)
+            see_out_call(call)
 
     try:
         while True:

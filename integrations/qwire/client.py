@@ -24,6 +24,7 @@ from qwire.channels import (
 )
 from qwire.config import Config, configure
 from qwire.errors import ClosedError, QwireError
+from qwire.exits import close_at_exit
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
 from qwire.options import check_count, check_timeout, embed_options, rerank_options
@@ -481,6 +482,7 @@ class Client:
             link = self._links.setdefault(pid, made)
             if link is not made:  # another thread was first
                 made.channel.close()
+            close_at_exit(self)
         return link
 
     def _run(

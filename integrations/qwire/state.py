@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from qwire.results import check_fingerprint
 from qwire.retry import delay_before_retry, is_refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qwire.config import Config
     from qwire.errors import QwireError
     from qwire.info import Description
@@ -50,6 +53,15 @@ class State:
         """Raise ClosedError after `close`."""
         if self.closed:
             raise ClosedError("this client was closed: make a new one")
+
+    @contextmanager
+    def closing_told(self) -> Iterator[None]:
+        """Where a call begins: gRPC has a ValueError for a channel that was closed just then."""
+        try:
+            yield
+        except ValueError:
+            self.check_open()
+            raise
 
 
 class Clock:

@@ -7,6 +7,7 @@ of ours only listens, so that answers are handed out between two slow reads of t
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -17,7 +18,9 @@ import grpc
 from qwire.channels import EMBED_STREAM
 from qwire.config import call_metadata
 from qwire.errors import QwireError
+from qwire.exits import close_at_exit, see_out, see_out_call
 from qwire.failures import read_failure
+from qwire.forks import never_collect
 from qwire.interrupt import LOOK_UP_SECONDS, uninterrupted
 from qwire.state import Clock, sign
 
@@ -170,7 +173,8 @@ class _Wire:
     def _open(self) -> _Call:
         metadata = call_metadata(self._state.config, self.request_id)
         link, self._stale = self._open_link(self._stale), None
-        return _Call(link, metadata)
+        with self._state.closing_told():
+            return _Call(link, metadata)
 
 
 class _Call:
@@ -178,18 +182,29 @@ class _Call:
 
     def __init__(self, link: Link, metadata: list[tuple[str, str]]) -> None:
         self.link = link
+        self._pid = os.getpid()
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None half-closes
         # Holds at most the answers to a window of texts. A reply, or the end: None or its error.
         self.inbox: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
         stub = link.stream(EMBED_STREAM)
         with uninterrupted():
-            self._call = stub(iter(self.outbox.get, None), metadata=metadata)
+            self._call = stub(self._chunks(), metadata=metadata)
             link.calls.add(self._call)
         self._listener = threading.Thread(target=self._listen, name="qwire-stream", daemon=True)
         self._listener.start()
+        see_out(self._listener)
+        see_out_call(self._call)
+        close_at_exit(self)
+
+    def _chunks(self) -> Iterator[pb.EmbedStreamRequest]:
+        see_out(threading.current_thread())  # gRPC's own
+        yield from iter(self.outbox.get, None)
 
     def close(self) -> None:
         """Cancel it if it still runs, and see the threads out."""
+        if os.getpid() != self._pid:
+            never_collect(self._call)  # the parent's
+            return
         self.outbox.put(None)  # gRPC's own thread waits there
         with uninterrupted():
             self._call.cancel()
