@@ -106,7 +106,7 @@ def test_a_stream_outlives_a_connection_that_swallows_all(process, connect, orde
             if len(items) in {100, 300}:
                 proxy.swallow()
         count(items, TEXTS, ordered=ordered)
-        assert proxy.connections == 3
+        assert proxy.connections >= 3
 
 
 def test_a_stream_outlives_a_server_that_is_frozen(process, connect, ordered):

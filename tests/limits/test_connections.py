@@ -20,6 +20,7 @@ from qwire_server.api.rpc import options
 from qwire_server.api.rpc.rules import lifetime
 from qwire_server.api.served import MAX_INSTRUCTION_BYTES, MAX_MESSAGE_BYTES
 from support.certificates import Authority
+from support.patience import with_time
 from support.proxy import Proxy
 from support.runners import DIM
 from support.serving import Running, fake_serving, until
@@ -152,66 +153,80 @@ class TestAge:
         assert 0.7 * life.grace <= life.notice < life.grace
 
     async def test_a_stream_is_told_to_reconnect_and_read_until_its_half_close(self):
-        async with fake_serving({"connection_seconds": 1.5}) as fake:
-            stream = fake.stub.EmbedStream()
-            await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
-            assert list((await stream.read()).ids) == [1]
-            assert (await stream.read()).notice == pb.NOTICE_RECONNECT
-            await stream.write(pb.EmbedStreamRequest(ids=[2], texts=["b"]))
-            assert list((await stream.read()).ids) == [2]
-            await stream.done_writing()
-            assert await stream.read() is grpc.aio.EOF
-            assert await stream.code() is grpc.StatusCode.OK
+        async def attempt(seconds: float) -> None:
+            async with fake_serving({"connection_seconds": seconds}) as fake:
+                stream = fake.stub.EmbedStream()
+                await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
+                assert list((await stream.read()).ids) == [1]
+                assert (await stream.read()).notice == pb.NOTICE_RECONNECT
+                await stream.write(pb.EmbedStreamRequest(ids=[2], texts=["b"]))
+                assert list((await stream.read()).ids) == [2]
+                await stream.done_writing()
+                assert await stream.read() is grpc.aio.EOF
+                assert await stream.code() is grpc.StatusCode.OK
+
+        await with_time(attempt, seconds=LIVES)
 
     async def test_who_does_not_listen_is_cut(self):
-        async with fake_serving({"connection_seconds": 1}) as fake:
-            stream = fake.stub.EmbedStream()
-            await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
-            assert (await stream.read()).ids
-            assert (await stream.read()).notice == pb.NOTICE_RECONNECT
-            with pytest.raises(grpc.aio.AioRpcError):
-                await stream.read()
+        async def attempt(seconds: float) -> None:
+            async with fake_serving({"connection_seconds": seconds}) as fake:
+                stream = fake.stub.EmbedStream()
+                await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
+                assert (await stream.read()).ids
+                assert (await stream.read()).notice == pb.NOTICE_RECONNECT
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await stream.read()
+
+        await with_time(attempt, seconds=LIVES)
 
     async def test_a_long_async_stream_outlives_several_connections(self):
-        async with fake_serving({"connection_seconds": 1.5}) as fake:
-            with Proxy(fake.server.port) as proxy:
-                async with qwire.AsyncClient(proxy.target) as client:
-                    items = [
-                        (item.id, item.error)
-                        async for item in client.embed_stream(_slowly_async(), chunk_size=2)
-                    ]
-                assert items == [(i, None) for i in range(_LONG)]
-                assert proxy.connections >= 3
-            assert [r.code for r in fake.observer.requests] == ["OK"] * len(fake.observer.requests)
+        async def attempt(seconds: float) -> None:
+            async with fake_serving({"connection_seconds": seconds}) as fake:
+                with Proxy(fake.server.port) as proxy:
+                    async with qwire.AsyncClient(proxy.target) as client:
+                        texts = _slowly_async(3 * seconds)
+                        items = [
+                            (item.id, item.error)
+                            async for item in client.embed_stream(texts, chunk_size=2)
+                        ]
+                    assert items == [(i, None) for i in range(_LONG)]
+                    assert proxy.connections >= 3
+                assert {record.code for record in fake.observer.requests} == {"OK"}
+
+        await with_time(attempt, seconds=LIVES)
 
     async def test_a_long_sync_stream_outlives_several_connections(self):
-        async with fake_serving({"connection_seconds": 1.5}) as fake:
-            with Proxy(fake.server.port) as proxy:
+        async def attempt(seconds: float) -> None:
+            async with fake_serving({"connection_seconds": seconds}) as fake:
+                with Proxy(fake.server.port) as proxy:
 
-                def stream() -> list[tuple[int, object]]:
-                    with qwire.Client(proxy.target) as client:
-                        answers = client.embed_stream(_slowly(), chunk_size=2)
-                        return [(item.id, item.error) for item in answers]
+                    def stream() -> list[tuple[int, object]]:
+                        with qwire.Client(proxy.target) as client:
+                            answers = client.embed_stream(_slowly(3 * seconds), chunk_size=2)
+                            return [(item.id, item.error) for item in answers]
 
-                assert await asyncio.to_thread(stream) == [(i, None) for i in range(_LONG)]
-                assert proxy.connections >= 3
-            assert [r.code for r in fake.observer.requests] == ["OK"] * len(fake.observer.requests)
+                    assert await asyncio.to_thread(stream) == [(i, None) for i in range(_LONG)]
+                    assert proxy.connections >= 3
+                assert {record.code for record in fake.observer.requests} == {"OK"}
+
+        await with_time(attempt, seconds=LIVES)
 
 
+LIVES = (1.5, 4.0, 10.0)  # of connections, in seconds
 _LONG = 400
 
 
-def _slowly():
-    """Texts for four seconds."""
+def _slowly(seconds: float):
+    """Texts for so many seconds."""
     for i in range(_LONG):
         yield f"text {i}"
-        time.sleep(0.01)
+        time.sleep(seconds / _LONG)
 
 
-async def _slowly_async():
+async def _slowly_async(seconds: float):
     for i in range(_LONG):
         yield f"text {i}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(seconds / _LONG)
 
 
 class TestDescriptors:

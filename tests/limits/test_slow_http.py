@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
+from support.patience import with_time
 from support.serving import Running, fake_serving, until
 from support.sockets import connection, until_closed
 
@@ -87,14 +88,17 @@ async def test_a_request_may_take_longer_to_answer_than_to_arrive():
 
 
 async def test_many_requests_on_one_connection_have_their_time_each():
-    async with (
-        http(http_request_seconds=0.5) as fake,
-        connection(fake.server.http_port) as (reader, writer),
-    ):
-        for _ in range(6):
-            writer.write(GET)
-            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
-            await asyncio.sleep(0.2)
+    async def attempt(seconds: float) -> None:
+        async with (
+            http(http_request_seconds=seconds) as fake,
+            connection(fake.server.http_port) as (reader, writer),
+        ):
+            for _ in range(6):
+                writer.write(GET)
+                assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+                await asyncio.sleep(seconds * 0.4)
+
+    await with_time(attempt)
 
 
 async def test_a_response_that_nobody_reads_is_dropped():
@@ -113,20 +117,23 @@ async def test_a_response_that_nobody_reads_is_dropped():
 
 
 async def test_a_response_that_is_read_slowly_arrives_whole():
-    async with (
-        http(dim=65536, stalled_seconds=0.5) as fake,
-        connection(fake.server.http_port) as (reader, writer),
-    ):
-        body = b'{"input": ["a","a","a","a","a","a","a","a"]}'
-        writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        head = await reader.readuntil(b"\r\n\r\n")
-        left = int(head.lower().partition(b"content-length: ")[2].split()[0])
-        assert left > 4_000_000
-        while left:
-            part = await reader.read(400_000)
-            assert part
-            left -= len(part)
-            await asyncio.sleep(0.05)
+    async def attempt(seconds: float) -> None:
+        async with (
+            http(dim=65536, stalled_seconds=seconds) as fake,
+            connection(fake.server.http_port) as (reader, writer),
+        ):
+            body = b'{"input": ["a","a","a","a","a","a","a","a"]}'
+            writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            left = int(head.lower().partition(b"content-length: ")[2].split()[0])
+            assert left > 4_000_000
+            while left:
+                part = await reader.read(400_000)
+                assert part
+                left -= len(part)
+                await asyncio.sleep(seconds / 10)
+
+    await with_time(attempt)
 
 
 async def test_more_connections_than_allowed_get_503_and_the_open_ones_go_on():

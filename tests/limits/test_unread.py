@@ -12,6 +12,7 @@ import pytest
 import qwire
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.engine.queue import quota
+from support.patience import with_time
 from support.runners import DIM
 from support.serving import Running, fake_serving, until
 from support.tei import Tei
@@ -96,15 +97,21 @@ async def test_who_reads_at_last_is_told_why_the_stream_ended():
 
 async def test_a_client_that_takes_its_time_is_not_given_up():
     """Each reply is read within the time, all of them together take much longer."""
-    async with fake_serving({"stalled_seconds": 1.0}, dim=WIDE, stream_tokens=100_000) as fake:
-        stream = await flood(fake.stub)
-        answered = 0
-        for _ in range(12):
-            await asyncio.sleep(0.2)
-            answered += len((await stream.read()).ids)
-        assert answered
-        assert not fake.observer.requests
-        await end(stream)
+
+    async def attempt(seconds: float) -> None:
+        settings = {"stalled_seconds": seconds}
+        async with fake_serving(settings, dim=WIDE, stream_tokens=100_000) as fake:
+            stream = await flood(fake.stub)
+            answered = 0
+            for _ in range(12):
+                await asyncio.sleep(seconds / 5)
+                answered += len((await stream.read()).ids)
+            ended = list(fake.observer.requests)
+            await end(stream)
+            assert answered
+            assert not ended
+
+    await with_time(attempt)
 
 
 async def test_clients_with_too_many_unread_streams_get_no_more_until_those_are_gone(
@@ -131,17 +138,21 @@ async def test_clients_with_too_many_unread_streams_get_no_more_until_those_are_
 
 async def test_our_client_reads_while_its_user_does_not():
     """Its user may leave an answer in hand for longer than any reply may lie unread."""
-    async with fake_serving(QUICK, dim=WIDE) as fake:
-        async with qwire.AsyncClient(f"127.0.0.1:{fake.server.port}") as client:
-            count = 0
-            async for item in client.embed_stream([f"t {i}" for i in range(300)], window=64):
-                if count == 10:
-                    await asyncio.sleep(1)
-                assert item.error is None
-                count += 1
-        assert count == 300
-        await given_up(fake, 1)
-        assert [record.code for record in fake.observer.requests] == ["OK"]
+
+    async def attempt(seconds: float) -> None:
+        async with fake_serving({"stalled_seconds": seconds}, dim=WIDE) as fake:
+            async with qwire.AsyncClient(f"127.0.0.1:{fake.server.port}") as client:
+                count = 0
+                async for item in client.embed_stream([f"t {i}" for i in range(300)], window=64):
+                    if count == 10:
+                        await asyncio.sleep(2 * seconds)
+                    assert item.error is None
+                    count += 1
+            assert count == 300
+            await given_up(fake, 1)
+            assert [record.code for record in fake.observer.requests] == ["OK"]
+
+    await with_time(attempt)
 
 
 async def test_an_unread_stream_of_tei_is_given_up_too():

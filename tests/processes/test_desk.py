@@ -16,6 +16,7 @@ from qwire_server.errors import DeadlineExceeded, Overloaded, QuotaExceeded, Una
 from qwire_server.processes.desk import Desk
 from qwire_server.processes.desk_link import DeskLink
 from qwire_server.processes.link import Link
+from support.patience import a_while
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +58,7 @@ class Office:
 
     async def settle(self) -> None:
         """Until all that was told is heard."""
-        await asyncio.sleep(0.05)
+        await a_while(0.05)
 
     async def close(self) -> None:
         for link, task in self.links:

@@ -11,6 +11,7 @@ import pytest
 
 from qwire_server.errors import DeadlineExceeded, Overloaded, RequestError, Unavailable
 from qwire_server.processes.link import Answer, Link
+from support.patience import a_while
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -101,7 +102,7 @@ async def test_who_waits_for_a_process_that_ends_is_told_so(tmp_path):
     async with linked(tmp_path, asked={"never": lambda _: asyncio.Event().wait()}) as ends:
         link, answering = ends
         waiting = asyncio.create_task(link.ask("never"))
-        await asyncio.sleep(0.05)
+        await a_while(0.05)
         answering[0].close()
         with pytest.raises(Unavailable):
             await asyncio.wait_for(waiting, 5)

@@ -60,7 +60,7 @@ class FakeRunner:
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         self.batches.append([len(ids) for ids in token_ids])
         self.entered.release()
-        assert self.gate.wait(10), "a test forgot to open the gate"
+        assert self.gate.wait(50), "a test forgot to open the gate"
         if self.fails:
             self.fails(token_ids)
         return np.stack([row(ids, self.dim) for ids in token_ids])

@@ -42,10 +42,10 @@ async def test_while_the_model_loads_the_port_answers_and_says_not_serving():
     loaded = fake_model(FakeRunner())
 
     def load(_: Settings):
-        assert loading.wait(10)
+        assert loading.wait(50)
         return loaded
 
-    server = Server(Settings(model="demo", grpc_port=0, drain_seconds=1), Recorder(), load)
+    server = Server(Settings(model="demo", grpc_port=0, drain_seconds=50), Recorder(), load)
     starting = asyncio.ensure_future(server.start())
     while not server.port:
         await asyncio.sleep(0.001)
@@ -67,7 +67,7 @@ async def test_while_the_model_loads_the_port_answers_and_says_not_serving():
         stopping = asyncio.ensure_future(server.stop())
         assert (await watch.read()).status == NOT_SERVING
         assert await watch.read() is grpc.aio.EOF  # a watcher does not hold the drain
-        await asyncio.wait_for(stopping, 0.9)
+        await asyncio.wait_for(stopping, 25)
 
 
 def test_a_reason_is_what_metadata_may_hold():

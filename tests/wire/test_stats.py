@@ -9,6 +9,7 @@ import pytest
 
 import qwire
 from qwire.v1 import embedding_pb2 as pb
+from support.patience import with_time
 from support.serving import Running, fake_serving, until
 
 
@@ -41,24 +42,30 @@ async def test_what_waits_is_told_by_class_and_client():
 
 
 async def test_refusals_deadlines_and_cancels_are_counted():
-    async with fake_serving({"queue_seconds": 3e-4}) as fake:
-        fake.runner.gate.clear()
-        busy = asyncio.ensure_future(fake.embed("w " * 20))
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
-        late = fake.stub.Embed(pb.EmbedRequest(texts=["late"]), timeout=0.2)
-        gone = fake.stub.Embed(pb.EmbedRequest(texts=["gone"]))
-        await until(lambda: "interactive 2" in repr(fake.server))
-        gone.cancel()
-        big = asyncio.ensure_future(fake.embed(*["word " * 100] * 3))
-        await until(lambda: "interactive 5" in repr(fake.server))
-        results = await asyncio.gather(late, gone, fake.embed("x"), return_exceptions=True)
-        assert all(isinstance(result, BaseException) for result in results)
-        fake.runner.gate.set()
-        await asyncio.gather(busy, big)
-        await until(lambda: len(fake.observer.requests) == 5)
-        seen = await stats(fake)
-        assert dict(seen.failures) == {"OVERLOADED": 1, "DEADLINE_EXCEEDED": 1}
-        assert seen.calls["CANCELLED"] == 1
+    async def attempt(seconds: float) -> None:
+        async with fake_serving({"queue_seconds": 3e-4}) as fake:
+            fake.runner.gate.clear()
+            busy = asyncio.ensure_future(fake.embed("w " * 20))
+            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+            late = fake.stub.Embed(pb.EmbedRequest(texts=["late"]), timeout=seconds)
+            gone = fake.stub.Embed(pb.EmbedRequest(texts=["gone"]))
+            await waiting(fake, 2)
+            gone.cancel()
+            big = asyncio.ensure_future(fake.embed(*["word " * 100] * 3))
+            await waiting(fake, 5)
+            results = await asyncio.gather(late, gone, fake.embed("x"), return_exceptions=True)
+            assert all(isinstance(result, BaseException) for result in results)
+            fake.runner.gate.set()
+            await asyncio.gather(busy, big)
+            await until(lambda: len(fake.observer.requests) == 5)
+            seen = await stats(fake)
+            assert dict(seen.failures) == {"OVERLOADED": 1, "DEADLINE_EXCEEDED": 1}
+            assert seen.calls["CANCELLED"] == 1
+
+    async def waiting(fake: Running, texts: int) -> None:
+        await asyncio.wait_for(until(lambda: f"interactive {texts}" in repr(fake.server)), 5)
+
+    await with_time(attempt)
 
 
 async def test_streams_of_a_client_are_bounded_by_its_quota():

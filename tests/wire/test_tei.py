@@ -18,6 +18,7 @@ from qwire_server.serve import Server
 from qwire_server.settings import Settings
 from support import local
 from support.models import QUERY_PROMPT
+from support.patience import a_while
 from support.runners import DIM, FakeRunner
 from support.serving import FAKE_ID, Recorder, Running, fake_model, fake_serving, until
 from support.tei import METHODS, Tei, contract
@@ -203,7 +204,7 @@ class TestErrors:
         loading = threading.Event()
 
         def load(_: Settings) -> LoadedModel:
-            assert loading.wait(10)
+            assert loading.wait(50)
             return fake_model(FakeRunner())
 
         server = Server(Settings(model="demo", grpc_port=0, drain_seconds=1), Recorder(), load)
@@ -264,9 +265,8 @@ class TestStream:
         fake.runner.gate.clear()
         asking = asyncio.ensure_future(Tei(fake.channel).embed_all(*["ab"] * 60))
         assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
-        await asyncio.sleep(
-            0.2
-        )  # the rest arrives; that it waits for company is nowhere to be seen
+        # That the rest waits for company is nowhere to be seen, so it is given time to arrive.
+        await a_while(0.2)
         fake.runner.gate.set()
         assert len(await asking) == 60
         assert len(fake.runner.batches) <= 4
@@ -300,7 +300,7 @@ class TestStream:
             tei = Tei(fake.channel)
             asking = asyncio.ensure_future(tei.embed_all(*["word " * 100] * 1000, truncate=True))
             assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
-            await asyncio.sleep(0.3)
+            await a_while(0.3)
             waiting = int(repr(fake.server).split("bulk ")[1].split(">")[0])
             assert waiting <= 80  # 400 tokens in flight, and one slice that is put whole
             fake.runner.gate.set()
