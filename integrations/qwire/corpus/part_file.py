@@ -55,7 +55,7 @@ class Layout:
         columns = [
             ("index", pa.int64()),
             *ids,
-            ("vector", pa.list_(values, self.dim)),
+            ("vector", pa.list_(values)),
             ("tokens", pa.int32()),
             ("truncated", pa.int32()),
             ("error", pa.string()),
@@ -181,15 +181,17 @@ def _table(rows: list[tuple[Row, StreamItem, str | None]], layout: Layout) -> An
 
 
 def _vectors(items: list[StreamItem], layout: Layout) -> Any:
-    """A FixedSizeListArray; null where there is no vector."""
+    """A ListArray; null where there is no vector.
+
+    Not of a fixed size: before 26, pyarrow neither writes nor reads nulls among such.
+    """
     pa = arrow()
-    values = np.zeros((len(items), layout.dim), layout.dtype)
-    missing = np.zeros(len(items), bool)
-    for at, item in enumerate(items):
-        if item.embedding is None:
-            missing[at] = True
-        else:
-            values[at] = item.embedding
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(values.reshape(-1)), layout.dim, mask=pa.array(missing)
+    found = [item.embedding for item in items if item.embedding is not None]
+    values = np.empty((len(found), layout.dim), layout.dtype)
+    for at, vector in enumerate(found):
+        values[at] = vector
+    missing = np.array([item.embedding is None for item in items], bool)
+    offsets = np.concatenate([[0], np.cumsum(~missing)]).astype(np.int32) * layout.dim
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(values.reshape(-1)), mask=pa.array(missing)
     )
