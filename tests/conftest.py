@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,14 @@ runpy.run_module("qwire_server", run_name="__main__", alter_sys=True)
 _SERVERS = {"demo_server", "demo_page", "qwen_server"}
 # Servers of tests open no HTTP port unless asked to: they would all want the default one.
 os.environ["QWIRE_HTTP_PORT"] = "off"
+# A shell starts its background jobs deaf to Ctrl-C, and theirs: here too it is to be heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with suppress(ImportError):
+    import httpx
+
+    # Five seconds, which are nothing to a busy machine; the test's own limit says what is too long.
+    _patience = inspect.signature(httpx.get).parameters["timeout"].default
+    _patience.connect = _patience.read = _patience.write = _patience.pool = 50.0
 
 
 @pytest.fixture(scope="session")
