@@ -17,6 +17,7 @@ from interpreters import ANY, NoPythonError, candidates, probe, python_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECTS = [ROOT / "pyproject.toml", *sorted(ROOT.glob("integrations/*/pyproject.toml"))]
+EXTRAS = ["progress", "corpus"]  # of the client
 TOOLS = ["pytest", "pytest-asyncio", "pytest-timeout", "trustme"]
 # LangChain's own suite; the one of the oldest core wants a pytest of its time.
 SUITE = "langchain-tests"
@@ -57,7 +58,8 @@ def set_up(versions: str) -> str:
         constraints.write_text(constrain(versions), encoding="utf-8")
         print(f"clients: pip brings {venv.name} up to date.", flush=True)
         tools = TOOLS if versions == "oldest" else [*TOOLS, SUITE]
-        install(python, ["-c", str(constraints), "-e", ".[progress,corpus]", *ADAPTERS, *tools])
+        client = ".[{}]".format(",".join(EXTRAS))
+        install(python, ["-c", str(constraints), "-e", client, *ADAPTERS, *tools])
     return python
 
 
@@ -87,7 +89,8 @@ def constrain(versions: str) -> str:
 
 def lower_bounds(pyprojects: "Iterable[str]") -> "dict[str, str]":
     """The lowest version that these admit of each package that users get, ours left out."""
-    lists = re.compile(r"(?ms)^(?:dependencies|progress|corpus) = \[(.*?)\](?:  #[^\n]*)?$")
+    names = "|".join(["dependencies", *EXTRAS])
+    lists = re.compile(rf"(?ms)^(?:{names}) = \[(.*?)\](?:  #[^\n]*)?$")
     found = [
         pair
         for text in pyprojects
