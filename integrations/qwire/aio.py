@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections.abc import Sized
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -29,14 +32,17 @@ from qwire.errors import ClosedError, QwireError
 from qwire.forks import call_before_fork
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
+from qwire.lists import call_limits, list_flow, take, unanswered
 from qwire.options import check_count, check_timeout, embed_options, rerank_options
 from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
+from qwire.progress import acounted as counted
 from qwire.ranking import RerankJob
 from qwire.split import as_query
-from qwire.state import State
+from qwire.state import Limits, State
 from qwire.stats import read_stats
 from qwire.stream import Flow
+from qwire.stream_codec import EmbedCodec
 from qwire.v1 import embedding_pb2 as pb
 
 if TYPE_CHECKING:
@@ -226,6 +232,9 @@ class AsyncClient:
         ordered: bool | None = None,
         chunk_size: int = 64,
         window: int = 4096,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
     ) -> AsyncGenerator[StreamItem, None]:
         """Embed any number of texts in constant memory; see `Client.embed_stream`.
 
@@ -244,15 +253,20 @@ class AsyncClient:
         )
         self._state.check_open()
         flow = Flow(
-            options,
+            EmbedCodec(options),
             self._state.config.address,
             ordered=ordered,
             chunk_size=check_count("chunk_size", chunk_size),
             window=check_count("window", window),
             reconnect_seconds=self._state.config.reconnect_seconds,
+            timeout=None if timeout is None else check_timeout(timeout),
             max_attempts=self._state.config.max_attempts,
         )
-        return drive(self._state, self._link, flow, texts)
+        stream = drive(self._state, self._link, flow, texts)
+        if progress is None and not show_progress:
+            return stream
+        total = len(texts) if isinstance(texts, Sized) else None
+        return counted(stream, Progress(progress, show_progress, total))
 
     async def rerank(
         self,
@@ -404,9 +418,12 @@ class AsyncClient:
         """Send a job's requests and collect their replies."""
         state = self._state
         seconds = check_timeout(state.config.timeout if timeout is None else timeout)
+        deadline = None if timeout is None else time.monotonic() + seconds
         if job.texts.needs_limits:
             await self.describe(timeout=timeout)
         job.texts.split(state.description)
+        window = min(state.config.max_concurrency, len(job.texts.runs))
+        limits = call_limits(state, job, seconds, deadline, window)
 
         def on_reply(run: range, reply: Any) -> None:
             if not isinstance(job, CountJob):
@@ -415,17 +432,31 @@ class AsyncClient:
             if bar is not None:
                 bar.add(len(run))
 
-        window = min(state.config.max_concurrency, len(job.texts.runs))
-        await call_all(
-            state,
-            self._link(),
-            method,
-            job.requests(),
-            on_reply,
-            timeout=seconds * window,
-            window=window,
-            max_attempts=state.config.max_attempts,
-        )
+        try:
+            finished = await call_all(
+                state,
+                self._link(),
+                method,
+                job.requests(),
+                on_reply,
+                limits=limits,
+                window=window,
+            )
+            if not finished and not isinstance(job, CountJob):
+                await self._stream_rest(job, limits, bar)
+        except QwireError as error:
+            error.partial = job.partial()
+            raise
+
+    async def _stream_rest(
+        self, job: EmbedJob | RerankJob, limits: Limits, bar: Progress | None
+    ) -> None:
+        """Send what no call has answered over a stream."""
+        flow = list_flow(self._state, job, limits)
+        texts = unanswered(job.texts)
+        async with aclosing(drive(self._state, self._link, flow, texts)) as stream:
+            async for item in stream:
+                take(item, bar)
 
     async def _call(
         self,
@@ -443,8 +474,7 @@ class AsyncClient:
             method,
             [Request(message, range(0))],
             lambda _, reply: replies.append(reply),
-            timeout=seconds,
+            limits=Limits(seconds, max_attempts or self._state.config.max_attempts),
             window=1,
-            max_attempts=max_attempts or self._state.config.max_attempts,
         )
         return replies[0]

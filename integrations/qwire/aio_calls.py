@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
-from qwire.config import call_metadata
 from qwire.errors import QwireError
 from qwire.failures import UNREADABLE, read_failure
 from qwire.state import Try, sign
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from qwire.channels import Link, Method
     from qwire.jobs import Request
-    from qwire.state import State
+    from qwire.state import Limits, State
+
+# In place of a reply: the request is to be sent over a stream.
+TO_STREAM = object()
 
 
 async def call_all(
@@ -28,20 +31,26 @@ async def call_all(
     requests: Iterable[Request],
     on_reply: Callable[[range, Any], None],
     *,
-    timeout: float,
+    limits: Limits,
     window: int,
-    max_attempts: int,
-) -> None:
-    """Send all requests, at most `window` at a time, and hand over each reply as it comes.
+) -> bool:
+    """Send requests, at most `window` at a time, and hand over each reply as it comes.
 
     Parameters, result and errors are those of `calls.call_all`.
     """
     todo = iter(requests)
+    streamed = False  # whether some request is to go over a stream
 
     async def work() -> None:
-        for request in todo:  # shared: each worker takes the next one
-            attempt = Try(request, timeout, max_attempts)
+        nonlocal streamed
+        # `todo` is shared: each worker takes the next request.
+        while not streamed and (request := next(todo, None)) is not None:
+            attempt = Try(request, limits)
             reply = await _call(state, link, method, attempt)
+            if reply is TO_STREAM:
+                streamed = True
+                return
+            limits.progressed_at = time.monotonic()
             try:
                 on_reply(request.run, reply)
             except QwireError as error:
@@ -50,10 +59,11 @@ async def call_all(
 
     if window == 1:
         await work()
-        return
+        return not streamed
     workers = [asyncio.ensure_future(work()) for _ in range(window)]
     try:
         await asyncio.gather(*workers)
+        return not streamed
     finally:
         for worker in workers:
             worker.cancel()
@@ -62,14 +72,14 @@ async def call_all(
 
 
 async def _call(state: State, link: Link, method: Method, attempt: Try) -> Any:
-    """One request, tried again as the policy says, to its reply."""
+    """One request, tried again as the policy says, to its reply, or `TO_STREAM`."""
     while True:
         state.check_open()
         attempt.attempts += 1
         call = link.unary(method)(
             attempt.request.message,
             timeout=attempt.seconds_left(),
-            metadata=call_metadata(state.config, attempt.request_id),
+            metadata=attempt.metadata(state.config),
         )
         link.calls.add(call)
         try:
@@ -84,6 +94,8 @@ async def _call(state: State, link: Link, method: Method, attempt: Try) -> Any:
                 raise attempt.error(UNREADABLE, state)
             return reply
         failure = read_failure(error)
+        if not state.closed and attempt.is_better_streamed(failure):
+            return TO_STREAM
         delay = None if state.closed else attempt.delay(failure, state)
         if delay is None:
             raise attempt.error(failure, state) from error

@@ -16,18 +16,16 @@ import grpc
 import grpc.aio
 
 from qwire.aio_calls import end_of
-from qwire.channels import EMBED, EMBED_STREAM
-from qwire.config import call_metadata
+from qwire.config import call_metadata, stream_metadata
 from qwire.errors import QwireError, ServerError
 from qwire.failures import read_failure
 from qwire.retry import is_lost_transport
 from qwire.state import Clock, sign
-from qwire.v1 import embedding_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
-    from qwire.channels import Link
+    from qwire.channels import Link, Method
     from qwire.results import StreamItem
     from qwire.state import State
     from qwire.stream import Flow
@@ -165,9 +163,9 @@ class _Wire:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _open(self) -> _Call:
-        metadata = call_metadata(self._state.config, self.request_id)
+        metadata = stream_metadata(self._state.config, self._flow)
         link, self._stale = self._open_link(self._stale), None
-        call = _Call(link, metadata)
+        call = _Call(link, self._flow.codec.method, metadata)
         call.tasks.append(self.start(call.write(), call))
         call.tasks.append(self.start(self._listen(call), call))
         return call
@@ -183,10 +181,10 @@ class _Wire:
         if call is self._call:
             self._end(error)
 
-    def _receive(self, reply: pb.EmbedStreamResponse) -> None:
+    def _receive(self, reply: Any) -> None:
         self._state.reached = True
         try:
-            self._state.check_same_model(self._flow.options, reply)
+            self._state.check_same_model(self._flow.codec.options, reply)
             self._flow.receive(reply, self.clock.now())
         except QwireError as error:
             sign(error, self._state, self.request_id)
@@ -217,8 +215,9 @@ class _Wire:
         """
         if self._state.closed or not is_lost_transport(read_failure(error)):
             return error
-        rpc = link.unary(EMBED)(
-            pb.EmbedRequest(options=self._flow.options),
+        method, request = self._flow.codec.probe()
+        rpc = link.unary(method)(
+            request,
             timeout=min(self._state.config.timeout, _REASON_SECONDS),
             metadata=call_metadata(self._state.config, self.request_id),
         )
@@ -229,10 +228,10 @@ class _Wire:
 class _Call:
     """One call, its channel and its tasks."""
 
-    def __init__(self, link: Link, metadata: list[tuple[str, str]]) -> None:
+    def __init__(self, link: Link, method: Method, metadata: list[tuple[str, str]]) -> None:
         self.link = link
         self.outbox: asyncio.Queue[Any] = asyncio.Queue()  # None half-closes
-        self.rpc: Any = link.stream(EMBED_STREAM)(metadata=metadata)
+        self.rpc: Any = link.stream(method)(metadata=metadata)
         self.tasks: list[asyncio.Task[None]] = []
         link.calls.add(self.rpc)
 
@@ -255,7 +254,7 @@ class _Call:
         except asyncio.CancelledError:
             self._raise_if_ours()
 
-    async def read(self) -> pb.EmbedStreamResponse | None:
+    async def read(self) -> Any:
         """The next reply, None at the end of the call, however it ended."""
         try:
             reply: Any = await self.rpc.read()

@@ -11,7 +11,6 @@ import queue
 import time
 from typing import TYPE_CHECKING, Any
 
-from qwire.config import call_metadata
 from qwire.errors import QwireError
 from qwire.exits import see_out_call
 from qwire.failures import Failure, read_failure
@@ -23,9 +22,11 @@ if TYPE_CHECKING:
 
     from qwire.channels import Link, Method
     from qwire.jobs import Request
-    from qwire.state import State
+    from qwire.state import Limits, State
 
 
+# In place of a pause: the request is to be sent over a stream.
+TO_STREAM = -1.0
 # How much later than its deadline a call may end before gRPC is not believed any more.
 _GRACE_SECONDS = 1.0
 
@@ -37,13 +38,16 @@ def call_all(
     requests: Iterable[Request],
     on_reply: Callable[[range, Any], None],
     *,
-    timeout: float,
+    limits: Limits,
     window: int,
-    max_attempts: int,
-) -> None:
-    """Send all requests, at most `window` at a time, and hand over each reply as it comes.
+) -> bool:
+    """Send requests, at most `window` at a time, and hand over each reply as it comes.
 
     Returns when every reply was handed over. Raises the first error, having cancelled the rest.
+
+    Returns:
+        Whether all were answered. If not, `limits` let the rest go over a stream, and the server
+        is too busy or too slow for calls that show no progress.
 
     Args:
         state: of the client.
@@ -51,11 +55,11 @@ def call_all(
         method: what to call.
         requests: taken one by one, as there is room.
         on_reply: gets the request's run and the reply.
-        timeout: seconds for each request, retries included.
+        limits: how long they may take.
         window: most requests in flight.
-        max_attempts: see `retry.delay_before_retry`.
     """
     todo = iter(requests)
+    streamed = False  # whether some request is to go over a stream
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pausing: list[tuple[float, int, Try]] = []  # a heap by time
     flying: dict[Any, Try] = {}
@@ -64,7 +68,7 @@ def call_all(
     def send(attempt: Try) -> None:
         state.check_open()
         attempt.attempts += 1
-        metadata = call_metadata(state.config, attempt.request_id)
+        metadata = attempt.metadata(state.config)
         start = link.unary(method).future
         with uninterrupted(), state.closing_told():
             call = start(attempt.request.message, timeout=attempt.seconds_left(), metadata=metadata)
@@ -75,13 +79,13 @@ def call_all(
 
     try:
         while True:
-            room = window - len(flying) - len(pausing)
+            room = 0 if streamed else window - len(flying) - len(pausing)
             for request in itertools.islice(todo, room):
-                send(Try(request, timeout, max_attempts))
+                send(Try(request, limits))
             while pausing and pausing[0][0] <= time.monotonic():
                 send(heapq.heappop(pausing)[2])
             if not flying and not pausing:
-                return
+                return not streamed
             call = _next_answer(answers, _wake_at(flying.values(), pausing))
             if call is None:
                 _check_overdue(state, flying.values())
@@ -89,7 +93,9 @@ def call_all(
             attempt = flying.pop(call)
             link.calls.discard(call)
             delay = _settle(state, attempt, call, on_reply)
-            if delay is not None:
+            if delay == TO_STREAM:
+                streamed = True
+            elif delay is not None:
                 heapq.heappush(pausing, (time.monotonic() + delay, next(order), attempt))
     finally:
         with uninterrupted():
@@ -123,19 +129,26 @@ def _check_overdue(state: State, flying: Collection[Try]) -> None:
 def _settle(
     state: State, attempt: Try, call: Any, on_reply: Callable[[range, Any], None]
 ) -> float | None:
-    """Hand over the reply, or say how long to wait before another try, or raise."""
+    """Hand over the reply, or say how long to wait before another try, or raise.
+
+    Returns:
+        Seconds, None if the reply was handed over, or `TO_STREAM`.
+    """
     with uninterrupted():
         failure = None if call.code().name == "OK" else read_failure(call)
         reply = call.result() if failure is None else None
     if failure is None:
         state.reached = True
         state.retries.answered()
+        attempt.limits.progressed_at = time.monotonic()
         try:
             on_reply(attempt.request.run, reply)
         except QwireError as error:
             sign(error, state, attempt.request_id)
             raise
         return None
+    if not state.closed and attempt.is_better_streamed(failure):
+        return TO_STREAM
     delay = None if state.closed else attempt.delay(failure, state)
     if delay is None:
         raise attempt.error(failure, state) from call

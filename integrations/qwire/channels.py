@@ -50,6 +50,11 @@ RERANK = Method(
     rank_pb.RerankRequest.SerializeToString,
     rank_pb.RerankResponse.FromString,
 )
+RERANK_STREAM = Method(
+    "/qwire.v1.Reranking/RerankStream",
+    rank_pb.RerankStreamRequest.SerializeToString,
+    rank_pb.RerankStreamResponse.FromString,
+)
 DESCRIBE = Method(
     "/qwire.v1.Embedding/Describe",
     pb.DescribeRequest.SerializeToString,

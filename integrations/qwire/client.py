@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sized
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -27,14 +30,16 @@ from qwire.errors import ClosedError, QwireError
 from qwire.exits import close_at_exit
 from qwire.info import read_description
 from qwire.jobs import CountJob, EmbedJob, Request
+from qwire.lists import call_limits, list_flow, take, unanswered
 from qwire.options import check_count, check_timeout, embed_options, rerank_options
 from qwire.outage import RECONNECT_SECONDS
-from qwire.progress import Progress
+from qwire.progress import Progress, counted
 from qwire.ranking import RerankJob
 from qwire.split import as_query
-from qwire.state import State
+from qwire.state import Limits, State
 from qwire.stats import read_stats
 from qwire.stream import Flow
+from qwire.stream_codec import EmbedCodec
 from qwire.streaming import drive
 from qwire.v1 import embedding_pb2 as pb
 
@@ -65,8 +70,10 @@ class Client:
         model: the model that must be served there; None takes whichever is.
         api_key: sent as `authorization: Bearer`; a callable is asked at each call. Default:
             QWIRE_API_KEY.
-        timeout: seconds for a request, retries included. A call that is split gives each request
-            `timeout` times the number in flight at once, because they wait for each other.
+        timeout: seconds without any progress of the server, after which a call fails. Waiting in
+            the server's queue is progress as long as the server shows that it is alive, and so is
+            each answered part of a list: a list of any length ends on a server of any speed. What
+            a call is given as its own `timeout` is a deadline instead, for all of it.
         max_attempts: tries while nothing has ever answered at the target; a client that has reached
             it before tries again until the timeout. 1 never tries again.
         reconnect_seconds: how long a stream tries to find a server again that it lost; each answer
@@ -156,7 +163,9 @@ class Client:
     ) -> Embeddings:
         """Embed a list of texts, all or nothing, in order.
 
-        A long list is cut into requests, several of which are in flight at once.
+        A long list is cut into requests, several of which are in flight at once. What a busy or
+        slow server would let wait too long for that goes over a stream. If the call fails, the
+        error's `partial` holds the vectors that were answered.
 
         Args:
             texts: any number; an empty list gives `(0, dim)`.
@@ -169,7 +178,7 @@ class Client:
             expected_fingerprint: refuse another server's vectors.
             request_class: "interactive" or "bulk". Default: bulk if the list is cut.
             batch_size: most texts a request, for this call.
-            timeout: seconds, for this call; see `Client`.
+            timeout: seconds until this call must have ended. Default: none, see `Client`.
             progress: called with texts done and their total after each reply.
             show_progress: draw a bar.
 
@@ -270,6 +279,9 @@ class Client:
         ordered: bool | None = None,
         chunk_size: int = 64,
         window: int = 4096,
+        timeout: float | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        show_progress: bool = False,
     ) -> Generator[StreamItem, None, None]:
         """Embed any number of texts in constant memory; one `StreamItem` comes for each.
 
@@ -294,9 +306,15 @@ class Client:
             ordered: answers in the order of the input. Default: for texts, not for pairs.
             chunk_size: texts a message.
             window: most texts taken from the iterable and not handed out yet.
+            timeout: seconds without any progress of the server, lost connections included, after
+                which the stream ends. Default: it goes on as long as the server shows that it is
+                alive, and looks `reconnect_seconds` for one that was lost.
+            progress: called with the texts handed out and their total, if it is known, after each.
+            show_progress: draw a bar.
 
         Raises:
             StreamLostError: no server came back in `reconnect_seconds`; it says how far it came.
+            DeadlineExceededError: the server made no progress for `timeout` seconds.
             FingerprintMismatchError: the server that came back, or another of several, has another
                 model.
             QwireError: see `qwire.errors` for the rest.
@@ -315,15 +333,20 @@ class Client:
         )
         self._state.check_open()
         flow = Flow(
-            options,
+            EmbedCodec(options),
             self._state.config.address,
             ordered=ordered,
             chunk_size=check_count("chunk_size", chunk_size),
             window=check_count("window", window),
             reconnect_seconds=self._state.config.reconnect_seconds,
+            timeout=None if timeout is None else check_timeout(timeout),
             max_attempts=self._state.config.max_attempts,
         )
-        return drive(self._state, self._link, flow, texts)
+        stream = drive(self._state, self._link, flow, texts)
+        if progress is None and not show_progress:
+            return stream
+        total = len(texts) if isinstance(texts, Sized) else None
+        return counted(stream, Progress(progress, show_progress, total))
 
     def rerank(
         self,
@@ -345,7 +368,7 @@ class Client:
     ) -> Ranking:
         """Put documents in the order in which they answer a query, all or nothing.
 
-        A long list is cut into requests, several of which are in flight at once.
+        A long list is sent as in `embed`; an error's `partial` holds the scores that were answered.
 
         Args:
             query: what is asked for.
@@ -359,7 +382,7 @@ class Client:
             expected_fingerprint: refuse another reranker's scores.
             request_class: "interactive" or "bulk". Default: bulk if the list is cut.
             batch_size: most documents a request, for this call.
-            timeout: seconds, for this call; see `Client`.
+            timeout: seconds until this call must have ended. Default: none, see `Client`.
             progress: called with documents done and their total after each reply.
             show_progress: draw a bar.
 
@@ -495,9 +518,12 @@ class Client:
         """Send a job's requests and collect their replies."""
         state = self._state
         seconds = check_timeout(state.config.timeout if timeout is None else timeout)
+        deadline = None if timeout is None else time.monotonic() + seconds
         if job.texts.needs_limits:
             self.describe(timeout=timeout)
         job.texts.split(state.description)
+        window = min(state.config.max_concurrency, len(job.texts.runs))
+        limits = call_limits(state, job, seconds, deadline, window)
 
         def on_reply(run: range, reply: Any) -> None:
             if not isinstance(job, CountJob):
@@ -506,17 +532,29 @@ class Client:
             if bar is not None:
                 bar.add(len(run))
 
-        window = min(state.config.max_concurrency, len(job.texts.runs))
-        call_all(
-            state,
-            self._link(),
-            method,
-            job.requests(),
-            on_reply,
-            timeout=seconds * window,
-            window=window,
-            max_attempts=state.config.max_attempts,
-        )
+        try:
+            finished = call_all(
+                state,
+                self._link(),
+                method,
+                job.requests(),
+                on_reply,
+                limits=limits,
+                window=window,
+            )
+            if not finished and not isinstance(job, CountJob):
+                self._stream_rest(job, limits, bar)
+        except QwireError as error:
+            error.partial = job.partial()
+            raise
+
+    def _stream_rest(self, job: EmbedJob | RerankJob, limits: Limits, bar: Progress | None) -> None:
+        """Send what no call has answered over a stream."""
+        flow = list_flow(self._state, job, limits)
+        texts = unanswered(job.texts)
+        with closing(drive(self._state, self._link, flow, texts)) as stream:
+            for item in stream:
+                take(item, bar)
 
     def _call(
         self,
@@ -534,8 +572,7 @@ class Client:
             method,
             [Request(message, range(0))],
             lambda _, reply: replies.append(reply),
-            timeout=seconds,
+            limits=Limits(seconds, max_attempts or self._state.config.max_attempts),
             window=1,
-            max_attempts=max_attempts or self._state.config.max_attempts,
         )
         return replies[0]

@@ -15,6 +15,8 @@ from qwire.tracing import trace_headers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from qwire.stream import Flow
+
 
 @dataclass(frozen=True)
 class Config:
@@ -129,4 +131,12 @@ def call_metadata(config: Config, request_id: str) -> list[tuple[str, str]]:
     if key is not None:
         token = key if isinstance(key, str) else check_header("api_key", key())
         headers.append(("authorization", f"Bearer {token}"))
+    return headers
+
+
+def stream_metadata(config: Config, flow: Flow) -> list[tuple[str, str]]:
+    """The headers of one call of a stream."""
+    headers = call_metadata(config, flow.request_id)
+    if flow.alive_seconds is not None:
+        headers.append(("qwire-alive-ms", str(int(flow.alive_seconds * 1000))))
     return headers

@@ -24,7 +24,11 @@ QwireError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from qwire.ranking import PartialScores
+    from qwire.results import PartialEmbeddings
 
 
 class QwireError(Exception):
@@ -37,6 +41,8 @@ class QwireError(Exception):
         target: the address that was called; None if nothing was sent.
         request_id: the `x-request-id` of the call, to be found in the server's log.
         retry_after: seconds after which the server wants to be asked again.
+        partial: what was answered of a list before this error, a `PartialEmbeddings` or
+            `PartialScores`; None if nothing was, or if the call was for no list.
     """
 
     default_code: ClassVar[str] = "UNKNOWN"
@@ -57,6 +63,7 @@ class QwireError(Exception):
         self.target = target
         self.request_id = request_id
         self.retry_after = retry_after
+        self.partial: PartialEmbeddings | PartialScores | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions pickle by their positional arguments alone; the rest travels as the state.

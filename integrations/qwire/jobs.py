@@ -9,6 +9,7 @@ import numpy as np
 from qwire.errors import ServerError
 from qwire.results import (
     Embeddings,
+    PartialEmbeddings,
     Rows,
     TokenCounts,
     check_fingerprint,
@@ -34,11 +35,18 @@ class Request(NamedTuple):
 
 
 class Texts:
-    """The caller's list, checked, and where it is cut."""
+    """The caller's list, checked, and where it is cut.
+
+    Attributes:
+        texts: all of them.
+        answered: bool `(n,)`, those whose answer has come.
+        runs: the positions of each request's texts, after `split`.
+    """
 
     def __init__(self, texts: Sequence[str], batch_size: int | None) -> None:
         self.texts, self._sizes = check_texts(texts)
         self._batch_size = batch_size
+        self.answered: NDArray[np.bool_] = np.zeros(len(self.texts), np.bool_)
         self.runs: list[range] = []
 
     @property
@@ -84,12 +92,33 @@ class EmbedJob:
             ServerError: it contradicts the request, or the replies before it.
             FingerprintMismatchError: it comes from another model.
         """
-        check_fingerprint(reply.fingerprint, self._fingerprint)
-        self._fingerprint, self._model = reply.fingerprint, reply.model
-        rows = read_rows(reply.vectors, reply.usage, len(run), self.options.encoding)
+        self._put(slice(run.start, run.stop), len(run), reply)
+
+    def collect_stream(self, positions: Sequence[int], reply: pb.EmbedStreamResponse) -> None:
+        """Take one reply of a stream, with the vectors of the texts at these positions.
+
+        Errors are those of `collect`.
+        """
+        self._put(list(positions), len(positions), reply)
+
+    def _put(
+        self, at: slice | list[int], count: int, reply: pb.EmbedResponse | pb.EmbedStreamResponse
+    ) -> None:
+        if reply.fingerprint:  # of a stream, only the first reply says
+            check_fingerprint(reply.fingerprint, self._fingerprint)
+            self._fingerprint, self._model = reply.fingerprint, reply.model
+        rows = read_rows(reply.vectors, reply.usage, count, self.options.encoding)
         if self._parts is None:
             self._parts = _Merged(len(self.texts.texts), rows)
-        self._parts.put(run, rows)
+        self._parts.put(at, rows)
+        self.texts.answered[at] = True
+
+    def partial(self) -> PartialEmbeddings | None:
+        """What was answered so far; None if nothing was."""
+        indices = np.flatnonzero(self.texts.answered)
+        if self._parts is None or not len(indices):
+            return None
+        return PartialEmbeddings(indices, self._embeddings(self._parts, indices))
 
     @property
     def dim(self) -> int:
@@ -103,12 +132,15 @@ class EmbedJob:
         assert parts is not None, "no reply was collected: this is a bug"
         if not parts.dim:
             parts = _Merged(0, empty_rows(dim, self.options.encoding))
+        return self._embeddings(parts)
+
+    def _embeddings(self, parts: _Merged, at: slice | NDArray[np.intp] = slice(None)) -> Embeddings:
         return Embeddings(
-            raw=parts.raw,
-            scales=parts.scales,
-            tokens=parts.usage[0],
-            truncated=parts.usage[1],
-            unknown=parts.usage[2],
+            raw=parts.raw[at],
+            scales=None if parts.scales is None else parts.scales[at],
+            tokens=parts.usage[0, at],
+            truncated=parts.usage[1, at],
+            unknown=parts.usage[2, at],
             dim=parts.dim,
             fingerprint=self._fingerprint,
             model=self._model,
@@ -135,6 +167,9 @@ class CountJob:
         self._usage[0, at] = read_counts("tokens", reply.tokens, len(run))
         self._usage[1, at] = read_counts("unknown", reply.unknown, len(run))
 
+    def partial(self) -> None:
+        """Counts cost little: none are kept of a call that failed."""
+
     def result(self) -> TokenCounts:
         """All replies as one."""
         return TokenCounts(tokens=self._usage[0], unknown=self._usage[1])
@@ -160,10 +195,9 @@ class _Merged:
         self.scales = None if first.scales is None else np.empty(count, np.float32)
         self.usage = np.zeros((3, count), np.int64)  # tokens, cut, unknown
 
-    def put(self, run: range, rows: Rows) -> None:
+    def put(self, at: slice | list[int], rows: Rows) -> None:
         if rows.dim != self.dim:
             raise ServerError(f"the replies contradict each other: dim {rows.dim} and {self.dim}")
-        at = slice(run.start, run.stop)
         self.raw[at] = rows.raw
         if self.scales is not None:
             self.scales[at] = rows.scales

@@ -55,18 +55,21 @@ class Outage:
         self.attempts = 0
         self._since = None
 
-    def begin_pause(self, failure: Failure | None, now: float, *, reached: bool) -> bool:
+    def begin_pause(
+        self, failure: Failure | None, now: float, since: float, *, reached: bool
+    ) -> bool:
         """Another call was lost at `now`: whether there will be one more, not before `resume_at`.
 
         Args:
             failure: how it ended; None is OK, with texts unanswered.
             now: seconds.
+            since: when the outage began, if this is its first loss, seconds.
             reached: whether anything of Qwire's has ever answered this client. One that never was
                 reached gets a few quick tries: a wrong address does not heal.
         """
         self.attempts += 1
         if self._since is None:
-            self._since = now
+            self._since = since
         if self._max_attempts == 1 or not may_reconnect(failure):
             return False
         if not reached and self.attempts >= self._max_attempts:

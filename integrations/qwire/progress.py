@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from typing_extensions import Self
+
+    from qwire.results import StreamItem
 
 
 class Progress:
@@ -36,6 +39,27 @@ class Progress:
     def __exit__(self, *exc_info: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def counted(
+    stream: Generator[StreamItem, None, None], progress: Progress
+) -> Generator[StreamItem, None, None]:
+    """The same items, each of them counted when the caller comes back for the next one."""
+    with progress, closing(stream):
+        for item in stream:
+            yield item
+            progress.add(1)
+
+
+async def acounted(
+    stream: AsyncGenerator[StreamItem, None], progress: Progress
+) -> AsyncGenerator[StreamItem, None]:
+    """`counted` of an async stream."""
+    with progress:
+        async with aclosing(stream):
+            async for item in stream:
+                yield item
+                progress.add(1)
 
 
 def _bar(total: int | None) -> Any:

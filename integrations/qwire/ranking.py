@@ -69,6 +69,19 @@ class Ranking:
         return f"<Ranking {len(self.results)} of {len(self.scores)} documents by {self.model}>"
 
 
+@dataclass(frozen=True, eq=False)
+class PartialScores:
+    """What was answered of a list of documents before its call failed; `partial` of its error.
+
+    Attributes:
+        indices: int64 `(k,)`, positions in the caller's list, rising.
+        scores: float64 `(k,)`.
+    """
+
+    indices: NDArray[np.intp]
+    scores: NDArray[np.float64]
+
+
 class RerankJob:
     """A `rerank` call.
 
@@ -94,7 +107,7 @@ class RerankJob:
                 "put it in a list"
             )
         self.texts = Texts(documents, batch_size)
-        self._query = check_string("query", query)
+        self.query = check_string("query", query)
         self.options = options
         self._top_n = None if top_n is None else check_count("top_n", top_n)
         self._scores = np.full(len(self.texts.texts), np.nan)
@@ -112,7 +125,7 @@ class RerankJob:
         for run in self.texts.runs:
             yield Request(
                 rank_pb.RerankRequest(
-                    options=self.options, query=self._query, documents=self.texts.of(run)
+                    options=self.options, query=self.query, documents=self.texts.of(run)
                 ),
                 run,
             )
@@ -124,21 +137,48 @@ class RerankJob:
             ServerError: it contradicts the request, or a score is NaN or infinite.
             FingerprintMismatchError: it comes from another reranker than the replies before it.
         """
+        self._check_fingerprint(reply)
+        indices = sorted(result.index for result in reply.results)
+        if indices != list(range(len(run))):
+            raise ServerError("the reply contradicts the request: not one score for each document")
+        scores = np.empty(len(run))
+        for result in reply.results:
+            scores[result.index] = result.score
+        self._put(slice(run.start, run.stop), scores, reply.usage)
+
+    def collect_stream(self, positions: Sequence[int], reply: rank_pb.RerankStreamResponse) -> None:
+        """Take one reply of a stream, with the scores of the documents at these positions.
+
+        Errors are those of `collect`.
+        """
+        self._check_fingerprint(reply)
+        if len(reply.scores) != len(positions):
+            raise ServerError("the reply contradicts the request: not one score for each document")
+        self._put(list(positions), np.array(reply.scores), reply.usage)
+
+    def _check_fingerprint(
+        self, reply: rank_pb.RerankResponse | rank_pb.RerankStreamResponse
+    ) -> None:
+        if not reply.fingerprint and isinstance(reply, rank_pb.RerankStreamResponse):
+            return  # only the first reply of a stream says
         if self._fingerprint and reply.fingerprint != self._fingerprint:
             raise FingerprintMismatchError(
                 f"scores of fingerprint {reply.fingerprint!r} came, not of {self._fingerprint!r}: "
                 "the reranker behind the target changed, or several servers share it"
             )
         self._fingerprint, self._model = reply.fingerprint, reply.model
-        indices = sorted(result.index for result in reply.results)
-        if indices != list(range(len(run))):
-            raise ServerError("the reply contradicts the request: not one score for each document")
-        for result in reply.results:
-            self._scores[run.start + result.index] = result.score
-        check_finite(self._scores[run.start : run.stop])
-        at = slice(run.start, run.stop)
-        self._usage[0, at] = read_counts("tokens", reply.usage.tokens, len(run))
-        self._usage[1, at] = read_counts("cut", reply.usage.cut, len(run))
+
+    def _put(self, at: slice | list[int], scores: NDArray[np.float64], usage: pb.TextUsage) -> None:
+        check_finite(scores)
+        self._scores[at] = scores
+        self._usage[0, at] = read_counts("tokens", usage.tokens, len(scores))
+        self._usage[1, at] = read_counts("cut", usage.cut, len(scores))
+        self.texts.answered[at] = True
+
+    def partial(self) -> PartialScores | None:
+        """What was answered so far; None if nothing was."""
+        indices = np.flatnonzero(self.texts.answered)
+        return PartialScores(indices, self._scores[indices]) if len(indices) else None
 
     def result(self, *, return_documents: bool) -> Ranking:
         """All replies as one."""

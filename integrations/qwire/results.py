@@ -80,6 +80,19 @@ class Embeddings:
 
 
 @dataclass(frozen=True, eq=False)
+class PartialEmbeddings:
+    """What was answered of a list before its call failed; the `partial` of its error.
+
+    Attributes:
+        indices: int64 `(k,)`, positions in the caller's list, rising.
+        embeddings: of these texts, in their order.
+    """
+
+    indices: NDArray[np.intp]
+    embeddings: Embeddings
+
+
+@dataclass(frozen=True, eq=False)
 class TokenCounts:
     """Tokens that embedding each text would use: `.tokens` and `.unknown`, int64 `(n,)`."""
 

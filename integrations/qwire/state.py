@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qwire.budget import RetryBudget
+from qwire.config import call_metadata
 from qwire.errors import ClosedError
 from qwire.failures import Failure, to_error
 from qwire.results import check_fingerprint
@@ -89,20 +90,75 @@ class Clock:
             self._stopped = None
 
 
+# What a unary call may take of a `timeout` before its texts are sent over a stream, which shows
+# progress. The server is asked to refuse at once what it expects to take longer than the first;
+# the second is for a server that expected too little, and leaves the stream time to be heard.
+_EXPECTED_PART = 0.5
+_UNARY_PART = 0.75
+_BETTER_STREAMED = frozenset({"OVERLOADED", "QUOTA_EXCEEDED", "DEADLINE_EXCEEDED"})
+
+
+@dataclass
+class Limits:
+    """How long the requests of one call may take.
+
+    Attributes:
+        timeout: seconds for each request, retries included.
+        max_attempts: see `retry.delay_before_retry`.
+        deadline: of the whole call, on the monotonic clock; None if the caller gave none.
+        may_stream: whether what takes longer goes over a stream instead, which has its own
+            patience: `timeout` is then the time without progress.
+        progressed_at: when the server last answered or refused, on the monotonic clock.
+    """
+
+    timeout: float
+    max_attempts: int
+    deadline: float | None = None
+    may_stream: bool = False
+    progressed_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """What a request that begins now may take, retries included."""
+        if self.deadline is None:
+            return self.timeout
+        return max(self.deadline - time.monotonic(), 0.001)
+
+
 @dataclass
 class Try:
     """One request on its way, however often it is sent."""
 
     request: Request
-    timeout: float
-    max_attempts: int
+    limits: Limits
     started: float = field(default_factory=time.monotonic)
     attempts: int = 0
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
+    def __post_init__(self) -> None:
+        self.timeout = self.limits.seconds
+
     def seconds_left(self) -> float:
         """Until the deadline; a little more than nothing, as gRPC takes 0 for no time at all."""
-        return max(self.started + self.timeout - time.monotonic(), 0.001)
+        left = max(self.started + self.timeout - time.monotonic(), 0.001)
+        return min(left, self.timeout * _UNARY_PART) if self.limits.may_stream else left
+
+    def metadata(self, config: Config) -> list[tuple[str, str]]:
+        """The headers of the next call."""
+        headers = call_metadata(config, self.request_id)
+        if self.limits.may_stream:
+            milliseconds = int(self.timeout * _EXPECTED_PART * 1000)
+            headers.append(("qwire-max-wait-ms", str(milliseconds)))
+        return headers
+
+    def is_better_streamed(self, failure: Failure) -> bool:
+        """Whether the texts of this request, which failed so, are to go over a stream."""
+        if not self.limits.may_stream:
+            return False
+        if failure.code is None:
+            return failure.status == "DEADLINE_EXCEEDED"
+        self.limits.progressed_at = time.monotonic()
+        return failure.code in _BETTER_STREAMED
 
     def delay(self, failure: Failure, state: State) -> float | None:
         """Seconds until it may be sent again; None if it is lost."""
@@ -114,7 +170,7 @@ class Try:
             now - self.started,
             self.timeout,
             reached=state.reached,
-            max_attempts=self.max_attempts,
+            max_attempts=self.limits.max_attempts,
         )
         if delay is None or not is_refusal(failure):
             return delay

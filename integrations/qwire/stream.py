@@ -2,7 +2,7 @@
 
 Both clients drive one `Flow`: they `add` what the caller gives, send each `take_chunk` (the first
 one after an `end` in a new call), `receive` replies, hand out each `next_item`. It does no I/O,
-knows no clock of its own and no gRPC.
+knows no clock of its own and no gRPC; its `StreamCodec` knows the messages.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from qwire.errors import ModelFailedError, QwireError, ServerError, StreamLostError
+from qwire.errors import (
+    DeadlineExceededError,
+    ModelFailedError,
+    QwireError,
+    ServerError,
+    StreamLostError,
+)
 from qwire.failures import Failure, text_error, to_error
 from qwire.outage import MAX_DEATHS, RECONNECT_SECONDS, SILENCE, Outage, is_death, may_reconnect
-from qwire.results import StreamItem, check_fingerprint, decode, read_rows
+from qwire.results import StreamItem, check_fingerprint
 from qwire.split import BYTES_PER_REQUEST, text_bytes
 from qwire.unreachable import why_unreachable
 from qwire.v1 import embedding_pb2 as pb
@@ -26,6 +30,7 @@ from qwire.v1 import embedding_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qwire.stream_codec import StreamCodec
     from qwire.target import Address
 
 # The server says ALIVE every 10 s while work is in flight (the contract), so three are missing.
@@ -38,24 +43,41 @@ _LEAVE = frozenset({pb.NOTICE_DRAINING, pb.NOTICE_RECONNECT})
 
 @dataclass(slots=True)
 class _Sent:
-    """A text that waits for its answer: the caller's id, the text, its bytes."""
+    """A text that waits for its answer: the caller's id, its place in the input, its bytes."""
 
     id: Any
+    index: int
     text: str
     size: int
     deaths: int = 0  # of servers that had it
 
 
 class Flow:
-    """One `embed_stream`. Each text gets a running number, its position, as its wire id.
+    """One stream. Each text gets a running number as its wire id.
+
+    Args:
+        codec: writes and reads the messages.
+        address: of the server, for error messages.
+        ordered: answers in the order of the input; None: only if the items are no pairs.
+        chunk_size: most texts in a message.
+        window: most texts taken from the caller and not handed out yet.
+        silence_seconds: without a word of a server that owes one, after which its call is given up.
+        reconnect_seconds: of trying to find a server again that was lost.
+        timeout: seconds without any progress after which the stream ends, instead of
+            `reconnect_seconds`; silence is no longer than that either.
+        waited: seconds of `timeout` that have passed before the stream began.
+        max_attempts: tries while nothing has ever answered at the target.
+        ids_are_positions: errors name a text by the caller's id, not by how many came before it.
+        draw: a number in [0, 1), the jitter.
 
     Attributes:
+        codec: as given.
         request_id: that all its calls carry.
     """
 
     def __init__(
         self,
-        options: pb.EmbedOptions,
+        codec: StreamCodec,
         address: Address,
         *,
         ordered: bool | None,
@@ -63,18 +85,26 @@ class Flow:
         window: int,
         silence_seconds: float = SILENCE_SECONDS,
         reconnect_seconds: float = RECONNECT_SECONDS,
+        timeout: float | None = None,
+        waited: float = 0.0,
         max_attempts: int = 4,
+        ids_are_positions: bool = False,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self.options = options
+        self.codec = codec
+        self._ids_are_positions = ids_are_positions
         self.request_id = uuid.uuid4().hex
+        self._timeout = timeout
+        self._waited = waited
+        self._progressed_at = 0.0  # when the server last did something, or was first owed an answer
+        self._is_owed = False  # whether a text was sent that is not answered, in whichever call
         self._address = address
         self._ordered = ordered  # None until the first item shows what kind they are
         self._chunk_size = chunk_size
         self._window = window
-        self._silence_seconds = silence_seconds
+        self._silence_seconds = min(silence_seconds, timeout or silence_seconds)
         self._waiting_since = 0.0  # the server's last word, or when it was first owed one
-        self._fingerprint = options.expected_fingerprint  # of every vector, in whichever call
+        self._fingerprint = codec.options.expected_fingerprint  # of every vector, in whichever call
         # Numbers below `_pulled` were taken from the caller; each is in exactly one of: `_table`
         # (waits for its answer), `_ready`, or handed out. Those of the table are in exactly one of:
         # `_flying` (sent in this call), `_unsent`, `_suspects` (to be sent alone).
@@ -95,7 +125,7 @@ class Flow:
         self._moving = False  # and to connect anew, because there may be other servers by now
         self._half_closed = False
         # Of the last call that ended.
-        self._outage = Outage(reconnect_seconds, max_attempts, draw)
+        self._outage = Outage(timeout or reconnect_seconds, max_attempts, draw)
         self._end: Failure | None = None
         self._left = False  # it had said goodbye
         self._given_up = False
@@ -122,6 +152,11 @@ class Flow:
         in_hand = self._pulled - self._handed_out
         return not self._input_ended and not self._given_up and in_hand < self._window
 
+    @property
+    def alive_seconds(self) -> float | None:
+        """How often the server is to send ALIVE while it works; None: as often as it does."""
+        return None if self._timeout is None else max(0.1, min(self._timeout / 10, 10.0))
+
     def add(self, item: Any) -> None:
         """Take a text, or a pair of the caller's id and a text. A bad text is answered at once."""
         number, self._pulled = self._pulled, self._pulled + 1
@@ -134,7 +169,8 @@ class Flow:
         except QwireError as error:
             self._ready[number] = StreamItem(key, error=error)
             return
-        self._table[number] = _Sent(key, text, size)
+        index = key if self._ids_are_positions else number
+        self._table[number] = _Sent(key, index, text, size)
         self._unsent.append(number)
         self._unsent_bytes += size
 
@@ -142,7 +178,7 @@ class Flow:
         """The caller has no more."""
         self._input_ended = True
 
-    def take_chunk(self, now: float) -> pb.EmbedStreamRequest | None:
+    def take_chunk(self, now: float) -> Any | None:
         """The next message to send, None if it is not its time. `now` is in seconds.
 
         A chunk goes when it is full, when no more can join it, or when the server has nothing to
@@ -160,13 +196,13 @@ class Flow:
             return None
         return self._send_unsent(now)
 
-    def _send_suspect(self, now: float) -> pb.EmbedStreamRequest:
+    def _send_suspect(self, now: float) -> Any:
         message = self._message(now)
         self._solo = True
         self._put(message, self._suspects.popleft())
         return message
 
-    def _send_unsent(self, now: float) -> pb.EmbedStreamRequest:
+    def _send_unsent(self, now: float) -> Any:
         message = self._message(now)
         room = BYTES_PER_REQUEST
         while self._unsent and len(message.ids) < self._chunk_size:
@@ -178,17 +214,19 @@ class Flow:
             self._put(message, self._unsent.popleft())
         return message
 
-    def _message(self, now: float) -> pb.EmbedStreamRequest:
+    def _message(self, now: float) -> Any:
         """An empty message; the first of a call carries the options."""
         if not self._flying:
             self._waiting_since = now
-        message = pb.EmbedStreamRequest(options=None if self._calling else self.options)
+        if not self._is_owed:
+            self._progressed_at = now - self._waited
+            self._is_owed, self._waited = True, 0.0
+        message = self.codec.request(first=not self._calling)
         self._calling = True
         return message
 
-    def _put(self, message: pb.EmbedStreamRequest, number: int) -> None:
-        message.ids.append(number)
-        message.texts.append(self._table[number].text)
+    def _put(self, message: Any, number: int) -> None:
+        self.codec.put(message, number, self._table[number].text)
         self._flying.add(number)
 
     def take_half_close(self, now: float) -> bool:
@@ -200,7 +238,7 @@ class Flow:
         self._waiting_since = now
         return True
 
-    def receive(self, reply: pb.EmbedStreamResponse, now: float) -> None:
+    def receive(self, reply: Any, now: float) -> None:
         """Take a reply of the call that runs, which came at `now` seconds.
 
         Raises:
@@ -224,15 +262,12 @@ class Flow:
         # A goodbye is no progress, or a server that drains for ever would be asked for ever.
         if len(self._table) < unanswered or reply.notice == pb.NOTICE_ALIVE:
             self._outage.is_over()
+            self._progressed_at = now
+            self._is_owed = bool(self._table)
 
-    def _receive_rows(self, reply: pb.EmbedStreamResponse) -> None:
-        rows = read_rows(reply.vectors, reply.usage, len(reply.ids), self.options.encoding)
-        vectors = decode(rows.raw, rows.dim, rows.scales)
-        if not vectors.flags.writeable:
-            vectors = vectors.copy()  # was a view of the message; the caller may write to his rows
-        usage = np.stack((rows.tokens, rows.truncated, rows.unknown), axis=1).tolist()
-        for number, vector, counts in zip(reply.ids, vectors, usage, strict=True):
-            self._ready[number] = StreamItem(self._take(number).id, vector, *counts)
+    def _receive_rows(self, reply: Any) -> None:
+        ids = [self._take(number).id for number in reply.ids]
+        self._ready.update(zip(reply.ids, self.codec.read(reply, ids), strict=True))
 
     def _receive_error(self, failure: pb.TextError) -> None:
         if failure.code == pb.UNAVAILABLE:
@@ -241,7 +276,7 @@ class Flow:
             self._leaving = True
             return
         sent = self._take(failure.id)
-        error = text_error(failure, self._address, failure.id, self.request_id)
+        error = text_error(failure, self._address, sent.index, self.request_id)
         self._ready[failure.id] = StreamItem(sent.id, error=error)
 
     def _take(self, number: int) -> _Sent:
@@ -274,7 +309,8 @@ class Flow:
         self._moving = self._half_closed = False
         self._send_again()
         if self._table and not as_due:
-            self._given_up = not self._outage.begin_pause(failure, now, reached=reached)
+            since = now if self._timeout is None else self._progressed_at
+            self._given_up = not self._outage.begin_pause(failure, now, since, reached=reached)
         else:
             self._given_up = not may_reconnect(failure)
 
@@ -287,9 +323,9 @@ class Flow:
         (number,) = self._flying
         sent = self._take(number)
         error = ModelFailedError(
-            f"text {number} was in flight at {sent.deaths} deaths of the server at "
+            f"text {sent.index} was in flight at {sent.deaths} deaths of the server at "
             f"{self._address.target}, the last time alone: it seems to bring the server down",
-            index=number,
+            index=sent.index,
             target=self._address.target,
             request_id=self.request_id,
         )
@@ -334,8 +370,12 @@ class Flow:
             return self._outage.resume_at - now if self._table else None
         if not (self._flying or self._half_closed):
             return None
-        limit = self._silence_seconds if self._flying else GOODBYE_SECONDS
-        return self._waiting_since + limit - now
+        if not self._flying:
+            return self._waiting_since + GOODBYE_SECONDS - now
+        silent_at = self._waiting_since + self._silence_seconds
+        if self._timeout is not None:
+            silent_at = min(silent_at, self._progressed_at + self._timeout)
+        return silent_at - now
 
     def is_silent(self, now: float) -> bool:
         """Whether the server has owed a word for too long: the call is to be cancelled."""
@@ -347,6 +387,13 @@ class Flow:
         if self.answered_all:
             return None
         end = self._end
+        if end is SILENCE and self._timeout is not None:
+            return DeadlineExceededError(
+                f"{self._address.target} made no progress for {self._timeout:g} s: see whether it "
+                "is up, or raise `timeout`",
+                target=self._address.target,
+                request_id=self.request_id,
+            )
         if end is not None and not may_reconnect(end):
             return to_error(end, self._address, request_id=self.request_id)
         if end is not None and end.code is not None and not self._handed_out:

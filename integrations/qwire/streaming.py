@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from qwire.channels import EMBED_STREAM
-from qwire.config import call_metadata
+from qwire.config import stream_metadata
 from qwire.errors import QwireError
 from qwire.exits import close_at_exit, see_out, see_out_call
 from qwire.failures import read_failure
@@ -27,11 +26,10 @@ from qwire.state import Clock, sign
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from qwire.channels import Link
+    from qwire.channels import Link, Method
     from qwire.results import StreamItem
     from qwire.state import State
     from qwire.stream import Flow
-    from qwire.v1 import embedding_pb2 as pb
 
 _END = object()
 
@@ -135,10 +133,10 @@ class _Wire:
             self._end(word)
         return True
 
-    def _receive(self, reply: pb.EmbedStreamResponse) -> None:
+    def _receive(self, reply: Any) -> None:
         self._state.reached = True
         try:
-            self._state.check_same_model(self._flow.options, reply)
+            self._state.check_same_model(self._flow.codec.options, reply)
             self._flow.receive(reply, self.clock.now())
         except QwireError as error:
             sign(error, self._state, self.request_id)
@@ -171,22 +169,22 @@ class _Wire:
             call.close()
 
     def _open(self) -> _Call:
-        metadata = call_metadata(self._state.config, self.request_id)
+        metadata = stream_metadata(self._state.config, self._flow)
         link, self._stale = self._open_link(self._stale), None
         with self._state.closing_told():
-            return _Call(link, metadata)
+            return _Call(link, self._flow.codec.method, metadata)
 
 
 class _Call:
     """One call, and the thread that listens to it."""
 
-    def __init__(self, link: Link, metadata: list[tuple[str, str]]) -> None:
+    def __init__(self, link: Link, method: Method, metadata: list[tuple[str, str]]) -> None:
         self.link = link
         self._pid = os.getpid()
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # None half-closes
         # Holds at most the answers to a window of texts. A reply, or the end: None or its error.
         self.inbox: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-        stub = link.stream(EMBED_STREAM)
+        stub = link.stream(method)
         with uninterrupted():
             self._call = stub(self._chunks(), metadata=metadata)
             link.calls.add(self._call)
@@ -196,7 +194,7 @@ class _Call:
         see_out_call(self._call)
         close_at_exit(self)
 
-    def _chunks(self) -> Iterator[pb.EmbedStreamRequest]:
+    def _chunks(self) -> Iterator[Any]:
         see_out(threading.current_thread())  # gRPC's own
         yield from iter(self.outbox.get, None)
 

@@ -19,6 +19,7 @@ from qwire.results import Embeddings
 from qwire.retry import delay_before_retry
 from qwire.split import request_limits, split
 from qwire.stream import Flow
+from qwire.stream_codec import EmbedCodec
 from qwire.target import parse_target
 from qwire.v1 import embedding_pb2 as pb
 
@@ -240,7 +241,7 @@ def test_embed_documents_takes_what_embed_takes():
 def flow(**settings):
     settings = {"ordered": None, "chunk_size": 2, "window": 10, "silence_seconds": 30, **settings}
     options = pb.EmbedOptions(encoding=pb.ENCODING_FLOAT32)
-    return Flow(options, parse_target("localhost"), **settings)
+    return Flow(EmbedCodec(options), parse_target("localhost"), **settings)
 
 
 def test_a_server_is_silent_only_while_it_owes_an_answer():

@@ -13,6 +13,7 @@ import pytest
 import qwire
 from qwire import aio_streaming, streaming
 from qwire.stream import Flow
+from qwire.stream_codec import EmbedCodec
 from qwire.v1 import embedding_pb2 as pb
 from support.fake_server import UNAVAILABLE, FakeServer, Refusal, unit_vector, wait_until
 
@@ -425,7 +426,7 @@ def drive(client, connect, flow, items):
 def impatient(client, **settings):
     settings = {"ordered": True, "chunk_size": 1, "window": 4, "silence_seconds": 0.2, **settings}
     options = pb.EmbedOptions(encoding=pb.ENCODING_FLOAT32)
-    return Flow(options, client._state.config.address, **settings)
+    return Flow(EmbedCodec(options), client._state.config.address, **settings)
 
 
 async def silent_after_one(server, requests, *, calls):

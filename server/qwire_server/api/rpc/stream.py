@@ -8,6 +8,7 @@ status can lose replies, so a stopping server sends a notice and lets the client
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from qwire_server.api.rpc.guard import Context
     from qwire_server.api.rpc.rules import StreamRules
 
+_LEAST_ALIVE_SECONDS = 0.1  # ten small messages a second cost a stream nothing
 _FOREVER = 365 * 24 * 3600.0  # in seconds: an event loop has no infinite timers
 
 
@@ -94,11 +96,19 @@ async def serve_stream(
         min(rules.reconnect_seconds, _FOREVER), flow.notify, Notice.RECONNECT
     )
     try:
-        await _write(writer, flow, rules.alive_seconds, dialect)
+        await _write(writer, flow, _alive_seconds(context, rules), dialect)
     finally:
         aging.cancel()
         gate.unwatch(tell_draining)
         await flow.close(reader)
+
+
+def _alive_seconds(context: Context, rules: StreamRules) -> float:
+    """How often ALIVE is sent: as the client asks with `qwire-alive-ms`, within limits."""
+    asked = str(dict(context.invocation_metadata() or ()).get("qwire-alive-ms", ""))
+    if not re.fullmatch("[0-9]{1,9}", asked):
+        return rules.alive_seconds
+    return min(max(int(asked) / 1000, _LEAST_ALIVE_SECONDS), rules.alive_seconds)
 
 
 async def _read(context: Context, flow: Flow, dialect: Dialect) -> None:
