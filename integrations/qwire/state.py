@@ -185,7 +185,7 @@ class Try:
             state.config.address,
             offset=self.request.run.start,
             request_id=self.request_id,
-            timeout=self.timeout,
+            timeout=self.limits.timeout,
         )
 
 

@@ -422,6 +422,7 @@ def test_every_call_has_a_deadline(server, connect):
     client.embed(["a"], timeout=3)
     client.embed(["a", "b", "c"], batch_size=1)  # and describe, to cut the list
     seconds = [seen.seconds for seen in server.seen]
-    assert 6 < seconds[0] < 7.5
+    assert 4.5 < seconds[0] < 5.5, "three quarters: the rest is left for a stream"
     assert 2 < seconds[1] < 3.5
-    assert all(13 < left < 14.5 for left in seconds[3:]), "parts wait for each other"
+    assert 6 < seconds[2] < 7.5
+    assert all(4.5 < left < 5.5 for left in seconds[3:])

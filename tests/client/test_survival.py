@@ -11,6 +11,7 @@ import pytest
 import qwire
 from qwire import aio_streaming, streaming
 from qwire.stream import Flow
+from qwire.stream_codec import EmbedCodec
 from qwire.v1 import embedding_pb2 as pb
 from support.fake_process import Process
 from support.fake_server import unit_vector
@@ -59,7 +60,7 @@ def stream(client, texts, blows=(), *, ordered, every=EVERY, **settings):
 def impatient(client, connect, texts, *, ordered, silence_seconds=0.5):
     """The same, of a client that takes half a second for silence."""
     flow = Flow(
-        pb.EmbedOptions(encoding=pb.ENCODING_FLOAT32),
+        EmbedCodec(pb.EmbedOptions(encoding=pb.ENCODING_FLOAT32)),
         client._state.config.address,
         ordered=ordered,
         chunk_size=8,

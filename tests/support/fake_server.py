@@ -129,6 +129,7 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
         self.refused_texts: dict[str, Refusal] = {}
         self.rewrite = None  # (EmbedResponse) -> None, a chance to lie
         self.stream = self.answer_each  # (requests, context) -> async generator of replies
+        self.rank_stream = self.score_each
         self.stream_over = threading.Event()
         self.in_flight = self.most_in_flight = 0  # unary
         self._gates: dict[str, Gate] = {}
@@ -290,6 +291,11 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
             self.rewrite(reply)
         return reply
 
+    async def RerankStream(self, request_iterator, context):  # noqa: N802
+        await self._admit("RerankStream", None, context)
+        async for reply in self.rank_stream(request_iterator, context):
+            yield reply
+
     async def _admit(self, method, request, context):
         metadata = dict(context.invocation_metadata())
         self.seen.append(Seen(method, request, metadata, context.time_remaining()))
@@ -358,6 +364,27 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
         async for request in requests:
             options = request.options if request.HasField("options") else options
             yield self.answer(request.ids, request.texts, options)
+
+    async def score_each(self, requests, context):
+        """Score each chunk as it comes."""
+        query = None
+        async for request in requests:
+            query = request.query if request.HasField("query") else query
+            pairs = list(zip(request.ids, request.documents, strict=True))
+            good = [(i, d) for i, d in pairs if d not in self.refused_texts]
+            usage = self.usage([document for _, document in good])
+            reply = rank_pb.RerankStreamResponse(
+                ids=[i for i, _ in good],
+                scores=[score_of(query, document) for _, document in good],
+                usage=pb.TextUsage(tokens=usage.tokens, cut=usage.cut),
+                model=RANKER,
+                fingerprint=self.fingerprint,
+            )
+            for i, document in pairs:
+                if document in self.refused_texts:
+                    code = pb.ErrorCode.Value(self.refused_texts[document].code)
+                    reply.errors.add(id=i, code=code, message=self.refused_texts[document].message)
+            yield reply
 
 
 def wait_until(condition, seconds: float = 5.0) -> None:
