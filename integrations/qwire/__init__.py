@@ -35,8 +35,8 @@ from qwire.errors import (
     UnauthenticatedError,
 )
 from qwire.info import Description, Dimensions, Limits, Prompts, RerankerInfo
-from qwire.ranking import RankedDocument, Ranking
-from qwire.results import Embeddings, StreamItem, TokenCounts
+from qwire.ranking import PartialScores, RankedDocument, Ranking
+from qwire.results import Embeddings, PartialEmbeddings, StreamItem, TokenCounts
 from qwire.stats import ClassLoad, ClientLoad, Stats
 
 __all__ = [
@@ -59,6 +59,8 @@ __all__ = [
     "ModelNotFoundError",
     "NotServedError",
     "OverloadedError",
+    "PartialEmbeddings",
+    "PartialScores",
     "PermissionDeniedError",
     "Prompts",
     "QuotaExceededError",

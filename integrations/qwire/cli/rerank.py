@@ -53,7 +53,9 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--raw-scores", action="store_true", help="log-odds, not probabilities")
     verb.add_argument("--truncate", default="end", help="end, start or none (default: end)")
     verb.add_argument("--model", help="the reranker that must be served")
-    verb.add_argument("--timeout", type=float, default=60.0, help="seconds (default: 60)")
+    verb.add_argument(
+        "--timeout", type=float, default=60.0, help="seconds without progress (default: 60)"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON lines")
     verb.set_defaults(run=run)
 

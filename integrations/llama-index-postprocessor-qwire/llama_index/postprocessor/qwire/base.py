@@ -56,7 +56,7 @@ class QwireRerank(BaseNodePostprocessor):
             refuses it.
         target: Address of the server. Default: `QWIRE_TARGET`, then `localhost:50051`.
         api_key: Default: `QWIRE_API_KEY`.
-        timeout: Seconds for one request, retries included.
+        timeout: Seconds without any progress of the server, after which a call fails.
 
     The README lists the others.
 
