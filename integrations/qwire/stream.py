@@ -23,6 +23,7 @@ from qwire.errors import (
 from qwire.failures import Failure, text_error, to_error
 from qwire.outage import MAX_DEATHS, RECONNECT_SECONDS, SILENCE, Outage, is_death, may_reconnect
 from qwire.results import StreamItem, check_fingerprint
+from qwire.retry import is_refusal
 from qwire.split import BYTES_PER_REQUEST, text_bytes
 from qwire.unreachable import why_unreachable
 from qwire.v1 import embedding_pb2 as pb
@@ -308,6 +309,9 @@ class Flow:
         self._calling = self._solo = self._heard = self._leaving = False
         self._moving = self._half_closed = False
         self._send_again()
+        if self._timeout is not None and failure is not None and is_refusal(failure):
+            self._outage.is_over()  # the server is alive, and says that there is no room yet
+            self._progressed_at = now
         if self._table and not as_due:
             since = now if self._timeout is None else self._progressed_at
             self._given_up = not self._outage.begin_pause(failure, now, since, reached=reached)

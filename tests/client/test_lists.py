@@ -226,3 +226,11 @@ def test_embed_stream_tells_how_far_it_is(client, capsys):
     assert seen == [(done, 200) for done in range(1, 201)]
     assert len(list(client.embed_stream(iter(TEXTS), show_progress=True))) == 200
     assert "200" in capsys.readouterr().err
+
+
+def test_a_list_waits_as_long_as_the_server_refuses_its_stream(server, connect):
+    client = connect(server.target, timeout=1)
+    server.refusals["Embed"].append(BUSY)
+    quota = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", retry_after_ms=400)
+    server.refusals["EmbedStream"].extend([quota] * 5)
+    assert len(client.embed_documents(["a", "b"])) == 2

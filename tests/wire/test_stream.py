@@ -218,6 +218,22 @@ async def test_questions_are_answered_while_a_stream_has_the_queue_full():
         assert len(rows_by_id(await reading)) == 200
 
 
+@pytest.mark.parametrize(
+    ("asked", "is_heeded"), [("100", True), ("1", True), ("-5", False), ("soon", False)]
+)
+async def test_a_client_says_how_often_it_wants_signs_of_life(asked, is_heeded):
+    async with fake_serving(alive_seconds=3600) as fake:
+        fake.runner.gate.clear()
+        call = fake.stub.EmbedStream(metadata=[("qwire-alive-ms", asked)])
+        await call.write(message(["a"]))
+        first = asyncio.ensure_future(call.read())
+        await asyncio.wait([first], timeout=None if is_heeded else 0.3)
+        assert first.done() == is_heeded
+        fake.runner.gate.set()
+        assert (await first).notice == (pb.NOTICE_ALIVE if is_heeded else pb.NOTICE_UNSPECIFIED)
+        await call.done_writing()
+
+
 async def test_alive_is_told_while_work_is_in_flight_and_only_then():
     async with fake_serving(alive_seconds=0.05) as fake:
         fake.runner.gate.clear()
