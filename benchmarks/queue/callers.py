@@ -56,8 +56,12 @@ class Callers:
         self._try(request)
 
     def let_in(self, request: Request) -> None:
-        """Only chunks of streams wait for room."""
-        raise AssertionError(request)
+        """It waited, and there is room now."""
+        self._in(request)
+
+    def denied(self, request: Request) -> None:
+        """It waited, and would be late now that its true cost is known."""
+        self._finish(request, End.DENIED)
 
     def answered(self, request: Request, texts: int) -> None:
         """A request is answered when all its texts are."""
@@ -74,7 +78,7 @@ class Callers:
         ledger.offers += 1
         ledger.returns += returned
         try:
-            self._policy.offer(request, now)
+            is_in = self._policy.offer(request, now)
         except Overloaded as error:
             ledger.refusals += 1
             self._refused(request, error.retry_after)
@@ -87,10 +91,13 @@ class Callers:
                 self._finish(request, End.DENIED)
         else:
             ledger.let_in_on_return += returned
-            self._in(request)
+            if is_in:
+                self._in(request)
+            else:
+                request.waiting = not request.admitted  # the line may have let it in already
 
     def _in(self, request: Request) -> None:
-        request.admitted = True
+        request.admitted, request.waiting = True, False
         self._server.wake()
 
     def _refused(self, request: Request, hint: float | None) -> None:
@@ -112,7 +119,7 @@ class Callers:
     def _time_out(self, request: Request) -> None:
         if request.end is not None:
             return
-        if request.admitted:
+        if request.admitted or request.waiting:
             self._policy.cancel(request, self._world.now)
             self._finish(request, End.EXPIRED)
             self._server.wake()
@@ -168,6 +175,10 @@ class Stream:
         self._waiting = False
         self._in_flight += sum(request.tokens)
         self.read()
+
+    def denied(self, request: Request) -> None:
+        """A chunk of a stream has no deadline."""
+        raise AssertionError(request)
 
     def answered(self, request: Request, texts: int) -> None:
         """Texts are in flight until they are answered."""

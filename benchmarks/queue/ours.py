@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qwire_server.engine.queue.admission import Admission
 from qwire_server.engine.queue.backlog import Backlog, BatchLimits
 from qwire_server.engine.queue.item import Item
-from qwire_server.engine.queue.line import Line, Place
+from qwire_server.engine.queue.line import Line, Patience, Place, WaitLimits
 from qwire_server.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -35,22 +35,24 @@ class Ours:
         self.admission = Admission(bound)
         self.backlog = Backlog(limits)
         self.cost = cost
-        self._line: Line[Request] = Line(self.admission, lambda request: request.gone)
+        self.line: Line[Request] = Line(self.admission, WaitLimits())
+        self._places: dict[Request, Place[Request]] = {}
 
-    def offer(self, request: Request, now: int) -> None:
-        """As `Embedder.embed`: by bytes at the door, by tokens behind it."""
-        cost, asker = self.cost.text, request.asker
-        estimate = sum([cost(n) for n in request.guess])
-        self.admission.admit(asker, estimate, now=now, deadline=request.deadline)
-        costs = [cost(n) for n in request.tokens]
-        request.held = sum(costs)
-        self.admission.change(asker, request.held - estimate)
-        try:
-            self.admission.check_deadline(asker, now=now, deadline=request.deadline)
-        except DeadlineExceeded:
-            self._release(request, now)
-            raise
-        self._push(request, costs, now)
+    def offer(self, request: Request, now: int) -> bool:
+        """As `Room.take` and `Embedder._embed`: by bytes at first, by tokens once they are known.
+
+        Returns:
+            Whether it was let in; if not, it waits in the line.
+        """
+        estimate = sum([self.cost.text(n) for n in request.guess])
+        size = sum(request.guess)
+        place = Place(request.asker, estimate, request, size)
+        if not self.line.arrive(place, now, Patience(request.deadline)):
+            self._places[request] = place
+            self._let_in(now)
+            return False
+        self._settle(request, estimate, now)
+        return True
 
     def probe(self, request: Request, now: int) -> None:
         """Past both checks of the deadline."""
@@ -62,7 +64,7 @@ class Ours:
     def wait(self, request: Request, now: int) -> None:
         """As `Room.wait`."""
         estimate = sum([self.cost.text(n) for n in request.guess])
-        self._line.join(Place(request.asker, estimate, request))
+        self.line.join(Place(request.asker, estimate, request), now)
         self._let_in(now)
 
     def take(self, now: int) -> Taken:
@@ -88,7 +90,11 @@ class Ours:
     def cancel(self, request: Request, now: int) -> None:
         """As `Embedder.withdraw`."""
         request.gone = True
-        self._release(request, now)
+        if place := self._places.pop(request, None):
+            self.line.leave(place)
+            self._let_in(now)
+        else:
+            self._release(request, now)
 
     def _release(self, request: Request, now: int) -> None:
         self.admission.end(request.asker, request.held)
@@ -101,11 +107,30 @@ class Ours:
         self.backlog.push([Item(request, i, n, c) for i, (n, c) in enumerate(sized)], now)
 
     def _let_in(self, now: int) -> None:
-        """As `Room.let_in`, then by tokens as `Flow._run`."""
-        for place in self._line.let_in(now):
+        """As `Room.let_in`, then by tokens as `Embedder._embed` and `Flow._run`."""
+        for place in self.line.let_in(now):
             request = place.ticket
-            costs = [self.cost.text(n) for n in request.tokens]
-            request.held = sum(costs)
-            self.admission.change(request.asker, request.held - place.cost)
-            self._push(request, costs, now)
-            request.caller.let_in(request)
+            self._places.pop(request, None)
+            try:
+                self._settle(request, place.cost, now)
+            except DeadlineExceeded:
+                request.caller.denied(request)
+            else:
+                request.caller.let_in(request)
+
+    def _settle(self, request: Request, estimate: int, now: int) -> None:
+        """Replace the estimate by the true cost, and let the texts wait for a batch.
+
+        Raises:
+            DeadlineExceeded: it cannot be answered in time; nothing is held for it any more.
+        """
+        costs = [self.cost.text(n) for n in request.tokens]
+        request.held = sum(costs)
+        self.admission.change(request.asker, request.held - estimate)
+        if not request.streamed:
+            try:
+                self.admission.check_deadline(request.asker, now=now, deadline=request.deadline)
+            except DeadlineExceeded:
+                self._release(request, now)
+                raise
+        self._push(request, costs, now)

@@ -29,11 +29,12 @@ class FirstCome:
         self._tokens = tokens
         self._line: deque[Item] = deque()
 
-    def offer(self, request: Request, now: int) -> None:
+    def offer(self, request: Request, now: int) -> bool:
         """Everything is let in."""
         request.since = now
         # It knows no costs; one a text keeps the counts.
         self._line.extend([Item(request, i, n, 1) for i, n in enumerate(request.tokens)])
+        return True
 
     def probe(self, request: Request, now: int) -> None:
         """Nothing is ever denied."""
@@ -86,11 +87,12 @@ class Permits(FirstCome):
         self.free = permits
         self._waiting: deque[Request] = deque()
 
-    def offer(self, request: Request, now: int) -> None:
+    def offer(self, request: Request, now: int) -> bool:
         """Refuse what finds no permits."""
         if self._waiting or self.free < len(request.tokens):
             raise Overloaded("no permit is free")
         self._enter(request, now)
+        return True
 
     def wait(self, request: Request, now: int) -> None:
         """Wait for permits, behind those that wait already."""

@@ -18,8 +18,11 @@ class Policy(Protocol):
 
     window: int
 
-    def offer(self, request: Request, now: int) -> None:
-        """Let a request in.
+    def offer(self, request: Request, now: int) -> bool:
+        """Let a request in, or let it wait; its caller is told when it was let in after a wait.
+
+        Returns:
+            Whether it was let in at once.
 
         Raises:
             Overloaded: with or without a hint.

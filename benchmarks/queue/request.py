@@ -25,7 +25,7 @@ class End(Enum):
     ANSWERED = "answered"
     REFUSED = "refused"  # the queue was full until the client gave up
     DENIED = "denied"  # told at once that its deadline cannot be met
-    EXPIRED = "expired"  # let in, and not answered by its deadline
+    EXPIRED = "expired"  # let in or waiting, and not answered by its deadline
 
 
 class Caller(Protocol):
@@ -33,6 +33,9 @@ class Caller(Protocol):
 
     def let_in(self, request: Request) -> None:
         """There is room for this chunk now."""
+
+    def denied(self, request: Request) -> None:
+        """It waited, and would be answered too late now that its true cost is known."""
 
     def answered(self, request: Request, texts: int) -> None:
         """So many of its texts are computed."""
@@ -48,6 +51,7 @@ class Request(Entry):
         began: when the batch of its last text so far began.
         tries: times it was offered.
         admitted: was let in.
+        waiting: waits for room.
         held: device time that it holds, where a policy counts that.
         end: None while it is under way.
         streamed: a chunk of a stream.
@@ -67,6 +71,7 @@ class Request(Entry):
         "streamed",
         "tokens",
         "tries",
+        "waiting",
     )
 
     def __init__(
@@ -106,4 +111,5 @@ class Request(Entry):
         self.end: End | None = None
         self.probe = False
         self.admitted = False
+        self.waiting = False
         self.streamed = streamed

@@ -76,6 +76,7 @@ class Stats:
         saved_tokens: of `tokens`, those known from other texts and not computed; 0 from older
             servers.
         books: of texts; all zero from older servers.
+        requests_waiting: for room in the queue, with `bytes_waiting` of texts.
     """
 
     uptime_seconds: float
@@ -97,6 +98,8 @@ class Stats:
     cost_accuracy: float
     saved_tokens: int = 0
     books: Books = Books(0, 0, 0, 0)
+    requests_waiting: int = 0
+    bytes_waiting: int = 0
 
 
 def read_stats(reply: pb.StatsResponse) -> Stats:
@@ -132,6 +135,8 @@ def read_stats(reply: pb.StatsResponse) -> Stats:
         books=Books(
             reply.books.accepted, reply.books.answered, reply.books.failed, reply.books.abandoned
         ),
+        requests_waiting=reply.requests_waiting,
+        bytes_waiting=reply.bytes_waiting,
     )
 
 

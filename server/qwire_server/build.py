@@ -14,6 +14,7 @@ from qwire_server.api.stats import look
 from qwire_server.engine.engine import Engine
 from qwire_server.engine.queue.admission import Admission
 from qwire_server.engine.queue.backlog import BatchLimits
+from qwire_server.engine.queue.line import WaitLimits
 from qwire_server.engine.queue.quota import Quota, Quotas
 from qwire_server.engine.runner import Model
 from qwire_server.text.pool import Pool
@@ -147,7 +148,8 @@ def start_engine(
 def make_room(settings: Settings, keyring: Keyring) -> Room:
     """Room for as much work as the settings allow, for all and for each client."""
     quotas = Quotas(partial(_quota, settings, keyring))
-    return Room(Admission(round(settings.queue_seconds * 1e6)), quotas)
+    limits = WaitLimits(settings.waiting_requests, settings.waiting_bytes)
+    return Room(Admission(round(settings.queue_seconds * 1e6)), quotas, limits)
 
 
 def make_embedder(model: Described, behind: Behind, pool: Pool) -> Embedder:

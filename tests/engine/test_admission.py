@@ -30,7 +30,17 @@ def job(client: str = "a") -> Asker:
 def admit(
     admission: Admission, asker: Asker, cost: int, now: int = 0, deadline: float = NEVER
 ) -> None:
-    admission.admit(asker, cost, now=now, deadline=deadline)
+    """What `Line.arrive` does with a request that may not wait."""
+    admission.check_arrival(asker, cost, now=now, deadline=deadline)
+    if not admission.has_room(asker):
+        raise admission.overloaded(asker, cost, "full", now=now)
+    admission.begin(asker, cost, now=now)
+
+
+def hold(busy: Room, asker: Asker, cost: int) -> Held:
+    """Room that is held, whether there is any or not."""
+    busy.admission.begin(asker, cost, now=0)
+    return Held(busy, asker, cost)
 
 
 def room(bound: int = 100, quota: Quota | None = None) -> Room:
@@ -232,7 +242,7 @@ class TestQuotas:
 class TestStreams:
     async def test_streams_wait_for_room_first_come_first_served(self):
         busy = room()
-        held = busy.admit(question("q"), 80, NEVER)
+        held = hold(busy, question("q"), 80)
         order: list[str] = []
 
         async def stream(name: str, cost: int) -> None:
@@ -259,7 +269,7 @@ class TestStreams:
 
     async def test_a_chunk_that_stops_waiting_holds_nothing(self):
         busy = room()
-        held = busy.admit(question("q"), 100, NEVER)
+        held = hold(busy, question("q"), 100)
         waiting = asyncio.create_task(busy.wait(job(), 50))
         await asyncio.sleep(0)
         held.release()  # gives it room, before it has run again
@@ -268,11 +278,11 @@ class TestStreams:
             await waiting
         assert busy.admission.held == 0
         busy.let_in()
-        assert repr(busy).endswith("0 chunks wait>")
+        assert repr(busy).endswith("0 wait>")
 
     async def test_a_chunk_that_stopped_waiting_before_there_was_room_is_not_let_in(self):
         busy = room()
-        held = busy.admit(question("q"), 100, NEVER)
+        held = hold(busy, question("q"), 100)
         waiting = asyncio.create_task(busy.wait(job(), 50))
         await asyncio.sleep(0)
         waiting.cancel()
@@ -280,7 +290,7 @@ class TestStreams:
         assert busy.admission.held == 0
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert repr(busy).endswith("0 chunks wait>")
+        assert repr(busy).endswith("0 wait>")
 
     async def test_a_chunk_larger_than_the_queue_is_let_in(self):
         await asyncio.wait_for(room().wait(job(), 300), 1)
@@ -295,7 +305,7 @@ class TestStreams:
 
     def test_nothing_is_given_back_twice(self):
         busy = room()
-        held: Held = busy.admit(question(), 60, NEVER)
+        held: Held = hold(busy, question(), 60)
         held.answered(20)
         held.release()
         held.release()
@@ -303,7 +313,7 @@ class TestStreams:
 
     def test_an_estimate_is_replaced_by_the_true_cost(self):
         busy = room()
-        held = busy.admit(question(), 80, NEVER)
+        held = hold(busy, question(), 80)
         held.change(10, 10)
         assert busy.admission.held == 10
         held.release()

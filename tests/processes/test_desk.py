@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qwire_server.api.room import Room
+from qwire_server.engine import clock
 from qwire_server.engine.queue.admission import Admission, Asker
+from qwire_server.engine.queue.line import PATIENT, Patience
 from qwire_server.engine.queue.quota import Quota, Quotas
 from qwire_server.engine.work import RequestClass
 from qwire_server.errors import DeadlineExceeded, Overloaded, QuotaExceeded, Unavailable
@@ -21,7 +23,7 @@ from support.patience import a_while
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-NEVER = float("inf")
+NO_WAIT = Patience(longest=0)
 SECOND = 1_000_000
 QUESTION = Asker("a", RequestClass.INTERACTIVE)
 JOB = Asker("a", RequestClass.BULK)
@@ -91,16 +93,29 @@ async def office(
 async def test_two_fronts_share_one_bound(tmp_path):
     async with office(tmp_path, bound=100) as made:
         (one, _), (two, _) = await made.front(), await made.front()
-        await one.take(QUESTION, 60, NEVER)
+        await one.take(QUESTION, 60, 1, PATIENT)
         with pytest.raises(Overloaded) as refused:
-            await two.take(QUESTION, 60, NEVER)
+            await two.take(QUESTION, 60, 1, NO_WAIT)
         assert refused.value.retry_after
+
+
+async def test_a_request_waits_until_another_front_gives_room_back(tmp_path):
+    async with office(tmp_path, bound=100) as made:
+        (one, _), (two, _) = await made.front(), await made.front()
+        held = await one.take(QUESTION, 60, 1, PATIENT)
+        waiting = asyncio.create_task(two.take(QUESTION, 60, 5, PATIENT))
+        await made.settle()
+        assert not waiting.done()
+        assert (made.room.line.requests, made.room.line.size) == (1, 5)
+        held.release()
+        await waiting
+        assert made.room.admission.held == 60
 
 
 async def test_what_a_front_held_is_free_once_it_is_gone(tmp_path):
     async with office(tmp_path, bound=100, quota=Quota(streams=1)) as made:
         (one, link), (two, _) = await made.front(), await made.front()
-        await one.take(QUESTION, 90, NEVER)
+        await one.take(QUESTION, 90, 1, PATIENT)
         open_stream = one.stream("a")
         await open_stream.__aenter__()
         one.stall("a")
@@ -119,7 +134,7 @@ async def test_what_a_front_held_is_free_once_it_is_gone(tmp_path):
 async def test_a_wait_that_is_given_up_holds_nothing(tmp_path):
     async with office(tmp_path, bound=100) as made:
         one, _ = await made.front()
-        held = await one.take(QUESTION, 100, NEVER)
+        held = await one.take(QUESTION, 100, 1, PATIENT)
         for steps in range(4):  # given up before the desk heard of it, and later
             waiting = asyncio.create_task(one.wait(JOB, 50))
             for _ in range(steps):
@@ -135,11 +150,11 @@ async def test_a_wait_that_is_given_up_holds_nothing(tmp_path):
 async def test_the_true_cost_replaces_the_estimate_and_is_checked_against_the_deadline(tmp_path):
     async with office(tmp_path) as made:
         one, _ = await made.front()
-        now = asyncio.get_running_loop().time()
-        other = await one.take(Asker("b", RequestClass.INTERACTIVE), 2 * SECOND, NEVER)
-        held = await one.take(QUESTION, 1, now + 3)
+        soon = Patience(deadline=clock.now() + 3 * SECOND)
+        other = await one.take(Asker("b", RequestClass.INTERACTIVE), 2 * SECOND, 1, PATIENT)
+        held = await one.take(QUESTION, 1, 1, soon)
         with pytest.raises(DeadlineExceeded):
-            await held.become(2 * SECOND, 100, now + 3)
+            await held.become(2 * SECOND, 100, soon)
         held.release()
         await other.become(7, 1)
         await made.settle()
@@ -149,18 +164,18 @@ async def test_the_true_cost_replaces_the_estimate_and_is_checked_against_the_de
 async def test_tokens_are_charged_once_for_all_fronts(tmp_path):
     async with office(tmp_path, quota=Quota(tokens_per_minute=100)) as made:
         (one, _), (two, _) = await made.front(), await made.front()
-        held = await one.take(QUESTION, 1, NEVER)
+        held = await one.take(QUESTION, 1, 1, PATIENT)
         await held.become(1, 150)
         await made.settle()
         with pytest.raises(QuotaExceeded):
-            await two.take(QUESTION, 1, NEVER)
+            await two.take(QUESTION, 1, 1, PATIENT)
 
 
 async def test_work_goes_to_the_device_that_holds_least_and_is_charged_its_part(tmp_path):
     async with office(tmp_path, devices=2) as made:
         one, _ = await made.front()
-        large = await one.take(QUESTION, 1000, NEVER)
-        small = [await one.take(QUESTION, 100, NEVER) for _ in range(5)]
+        large = await one.take(QUESTION, 1000, 1, PATIENT)
+        small = [await one.take(QUESTION, 100, 1, PATIENT) for _ in range(5)]
         assert {each.device for each in small} == {3 - large.device}
         assert made.room.admission.held == 750
         small[0].answered(60)
@@ -175,16 +190,16 @@ async def test_a_device_that_comes_back_is_another_one(tmp_path):
     async with office(tmp_path, devices=0) as made:
         one, _ = await made.front()
         with pytest.raises(Unavailable):
-            await one.take(QUESTION, 1, NEVER)
+            await one.take(QUESTION, 1, 1, PATIENT)
         with pytest.raises(Unavailable):
             await one.wait(JOB, 1)
         first = await made.device()
-        held = await one.take(QUESTION, 100, NEVER)
+        held = await one.take(QUESTION, 100, 1, PATIENT)
         first.close()
         await made.settle()
         await made.device()
         held.release()
-        again = await one.take(QUESTION, 1, NEVER)
+        again = await one.take(QUESTION, 1, 1, PATIENT)
         assert again.device != held.device
         assert made.desk.devices[0].held == 1
         assert made.room.admission.held == 1
@@ -200,7 +215,7 @@ async def test_a_device_that_comes_back_with_another_model_gets_no_work(tmp_path
         with pytest.raises(Unavailable):
             await other.ask("models")
         with pytest.raises(Unavailable):
-            await one.take(QUESTION, 1, NEVER)
+            await one.take(QUESTION, 1, 1, PATIENT)
         assert "another fingerprint" in caplog.text
         await made.device()
-        await one.take(QUESTION, 1, NEVER)
+        await one.take(QUESTION, 1, 1, PATIENT)

@@ -326,7 +326,7 @@ class StatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatsResponse(_message.Message):
-    __slots__ = ("uptime_seconds", "queue_seconds", "interactive", "bulk", "clients", "clients_active", "calls", "failures", "texts", "tokens", "bulk_tokens", "texts_expired", "batches", "batch_fill", "busy_seconds", "cost_accuracy", "starved_seconds", "books", "saved_tokens")
+    __slots__ = ("uptime_seconds", "queue_seconds", "interactive", "bulk", "clients", "clients_active", "calls", "failures", "texts", "tokens", "bulk_tokens", "texts_expired", "batches", "batch_fill", "busy_seconds", "cost_accuracy", "starved_seconds", "books", "requests_waiting", "bytes_waiting", "saved_tokens")
     class CallsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -359,6 +359,8 @@ class StatsResponse(_message.Message):
     COST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     STARVED_SECONDS_FIELD_NUMBER: _ClassVar[int]
     BOOKS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    BYTES_WAITING_FIELD_NUMBER: _ClassVar[int]
     SAVED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     uptime_seconds: float
     queue_seconds: float
@@ -378,8 +380,10 @@ class StatsResponse(_message.Message):
     cost_accuracy: float
     starved_seconds: float
     books: Books
+    requests_waiting: int
+    bytes_waiting: int
     saved_tokens: int
-    def __init__(self, uptime_seconds: _Optional[float] = ..., queue_seconds: _Optional[float] = ..., interactive: _Optional[_Union[ClassStats, _Mapping]] = ..., bulk: _Optional[_Union[ClassStats, _Mapping]] = ..., clients: _Optional[_Iterable[_Union[ClientStats, _Mapping]]] = ..., clients_active: _Optional[int] = ..., calls: _Optional[_Mapping[str, int]] = ..., failures: _Optional[_Mapping[str, int]] = ..., texts: _Optional[int] = ..., tokens: _Optional[int] = ..., bulk_tokens: _Optional[int] = ..., texts_expired: _Optional[int] = ..., batches: _Optional[int] = ..., batch_fill: _Optional[float] = ..., busy_seconds: _Optional[float] = ..., cost_accuracy: _Optional[float] = ..., starved_seconds: _Optional[float] = ..., books: _Optional[_Union[Books, _Mapping]] = ..., saved_tokens: _Optional[int] = ...) -> None: ...
+    def __init__(self, uptime_seconds: _Optional[float] = ..., queue_seconds: _Optional[float] = ..., interactive: _Optional[_Union[ClassStats, _Mapping]] = ..., bulk: _Optional[_Union[ClassStats, _Mapping]] = ..., clients: _Optional[_Iterable[_Union[ClientStats, _Mapping]]] = ..., clients_active: _Optional[int] = ..., calls: _Optional[_Mapping[str, int]] = ..., failures: _Optional[_Mapping[str, int]] = ..., texts: _Optional[int] = ..., tokens: _Optional[int] = ..., bulk_tokens: _Optional[int] = ..., texts_expired: _Optional[int] = ..., batches: _Optional[int] = ..., batch_fill: _Optional[float] = ..., busy_seconds: _Optional[float] = ..., cost_accuracy: _Optional[float] = ..., starved_seconds: _Optional[float] = ..., books: _Optional[_Union[Books, _Mapping]] = ..., requests_waiting: _Optional[int] = ..., bytes_waiting: _Optional[int] = ..., saved_tokens: _Optional[int] = ...) -> None: ...
 
 class Books(_message.Message):
     __slots__ = ("accepted", "answered", "failed", "abandoned")

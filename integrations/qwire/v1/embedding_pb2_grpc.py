@@ -12,6 +12,14 @@ class EmbeddingStub(object):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <id>.<secret>", on a server that has keys
 
+    Request metadata of Embed and Rerank (optional):
+    qwire-max-wait-ms  refuse the call with DEADLINE_EXCEEDED if waiting and computing are expected to
+    take longer, or if it still waits then: its sender would rather use a stream,
+    which shows progress
+
+    Request metadata of streams (optional):
+    qwire-alive-ms  send NOTICE_ALIVE after so many milliseconds instead of 10 s, at least 100
+
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
     grpc-status-details-bin  a google.rpc.Status whose details hold one ErrorDetail
@@ -57,6 +65,14 @@ class EmbeddingServicer(object):
     Request metadata that every method reads (all optional):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <id>.<secret>", on a server that has keys
+
+    Request metadata of Embed and Rerank (optional):
+    qwire-max-wait-ms  refuse the call with DEADLINE_EXCEEDED if waiting and computing are expected to
+    take longer, or if it still waits then: its sender would rather use a stream,
+    which shows progress
+
+    Request metadata of streams (optional):
+    qwire-alive-ms  send NOTICE_ALIVE after so many milliseconds instead of 10 s, at least 100
 
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII
@@ -142,6 +158,14 @@ class Embedding(object):
     Request metadata that every method reads (all optional):
     x-request-id   echoed in the trailing metadata and written to the log; made up if absent
     authorization  "Bearer <id>.<secret>", on a server that has keys
+
+    Request metadata of Embed and Rerank (optional):
+    qwire-max-wait-ms  refuse the call with DEADLINE_EXCEEDED if waiting and computing are expected to
+    take longer, or if it still waits then: its sender would rather use a stream,
+    which shows progress
+
+    Request metadata of streams (optional):
+    qwire-alive-ms  send NOTICE_ALIVE after so many milliseconds instead of 10 s, at least 100
 
     Trailing metadata of every error:
     qwire-error-code         the name of an ErrorCode, ASCII

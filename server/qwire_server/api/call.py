@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qwire_server.api.trail import Trail
+from qwire_server.engine.queue.line import Patience
 from qwire_server.engine.work import Encoding, RequestClass
 from qwire_server.text.prompts import InputType
 from qwire_server.text.tokenizer import Truncate
@@ -29,6 +31,8 @@ class Call:
     Attributes:
         client: key, else certificate name, else address without the port.
         deadline: seconds on the monotonic clock; infinity if there is none.
+        longest_wait: most seconds until there is room in the queue.
+        is_strict: the caller has a better way than to wait past the deadline.
         default_class: for requests that name none.
         sees_clients: whether it may be told of other clients.
         check: raises the reason once the call must end, whatever was accepted.
@@ -40,9 +44,16 @@ class Call:
     client: str
     deadline: float
     default_class: RequestClass
+    longest_wait: float = math.inf
+    is_strict: bool = False
     sees_clients: bool = True
     check: Callable[[], None] = _go_on
     trail: Trail = field(default_factory=Trail, repr=False, compare=False)
+
+    @property
+    def patience(self) -> Patience:
+        """How long it may wait, for the queue."""
+        return Patience(self.deadline * 1e6, self.longest_wait * 1e6, self.is_strict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from qwire_server.engine.queue.admission import Asker
+    from qwire_server.engine.queue.line import Patience
     from qwire_server.engine.work import Work
 
 
@@ -25,13 +26,13 @@ class Hold(Protocol):
     cost: int
     device: int
 
-    async def become(self, cost: int, tokens: int, deadline: float = ...) -> None:
+    async def become(self, cost: int, tokens: int, patience: Patience = ...) -> None:
         """Replace the estimate by what the true tokens cost, and charge them to the client.
 
         Args:
             cost: microseconds of device time.
             tokens: of all texts.
-            deadline: seconds on the monotonic clock; infinity, the default, for none.
+            patience: of the caller; without end by default.
 
         Raises:
             DeadlineExceeded: it cannot be answered in time.
@@ -45,19 +46,21 @@ class Hold(Protocol):
 
 
 class Desk(Protocol):
-    """Lets work in: requests are refused, streams wait."""
+    """Lets work in: at once, or after a wait."""
 
-    async def take(self, asker: Asker, cost: int, deadline: float) -> Hold:
-        """Hold at once, or refuse.
+    async def take(self, asker: Asker, cost: int, size: int, patience: Patience) -> Hold:
+        """Hold as soon as there is room, or refuse.
 
         Args:
             asker: whose work it is.
             cost: microseconds of device time, likely.
-            deadline: seconds on the monotonic clock.
+            size: bytes of the texts, in memory.
+            patience: of the caller.
 
         Raises:
-            Overloaded, QuotaExceeded: there is no room now.
-            DeadlineExceeded: there is, but it would come too late.
+            QuotaExceeded: the client has used what it may.
+            Overloaded: it would wait, or waited, longer than it may, or too much waits.
+            DeadlineExceeded: it would come too late, or its deadline passed while it waited.
         """
 
     async def wait(self, asker: Asker, cost: int) -> Hold:

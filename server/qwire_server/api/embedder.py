@@ -6,6 +6,7 @@ Every front calls this one; it holds no wire type and no model.
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,7 @@ class Embedder:
             raise error
         tokens, costs = sum(encoded.tokens), self.costs(encoded.tokens, encoded.shared)
         self.served.check_tokens(tokens)
-        await held.become(sum(costs), tokens, call.deadline)
+        await held.become(sum(costs), tokens, call.patience)
         rows, seconds = await self._rows(call, plan, encoded, costs, held.device)
         held.answered(held.cost)
         return encoded, rows, seconds
@@ -151,7 +152,8 @@ class Embedder:
         call.trail.planned(self.served.model, plan.request_class)
         self.served.check_texts(texts)
         cost = sum(self.costs(self.estimate(texts)))
-        return await self.room.take(asker(call, plan), cost, call.deadline)
+        size = sum(map(sys.getsizeof, texts))
+        return await self.room.take(asker(call, plan), cost, size, call.patience)
 
     def costs(self, tokens: Sequence[int], prefix: int = 0) -> list[int]:
         """Microseconds of device time of texts with so many tokens, `prefix` of them shared."""

@@ -63,6 +63,8 @@ class QueueGauges:
         self._oldest = made.gauge(
             "queue_oldest_seconds", "How long the oldest of these has waited.", "class"
         )
+        self._requests = made.gauge("waiting_requests", "Requests that wait for room in the queue.")
+        self._bytes = made.gauge("waiting_bytes", "Bytes of the texts of these requests.")
         self._clients = made.gauge("clients_active", "Clients that hold work.")
         self._accuracy = made.gauge("cost_accuracy", "Measured by estimated device time, lately.")
         for gauge in (self._held, self._texts, self._oldest):
@@ -73,6 +75,8 @@ class QueueGauges:
         """Set them all."""
         self._streams.set(stats.streams)
         self._bound.set(stats.bound / 1e6)
+        self._requests.set(stats.requests_waiting)
+        self._bytes.set(stats.bytes_waiting)
         self._clients.set(stats.clients_active)
         self._accuracy.set(stats.cost_accuracy)
         for request_class, of_it in stats.classes.items():

@@ -8,50 +8,86 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from qwire_server.engine import clock
-from qwire_server.engine.queue.line import Line, Place
+from qwire_server.engine.queue.line import PATIENT, Line, Patience, Place, WaitLimits
+from qwire_server.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from qwire_server.engine.queue.admission import Admission, Asker
     from qwire_server.engine.queue.quota import Quotas
+    from qwire_server.errors import RequestError
 
 
 class Room:
-    """Admission and quotas, and the streams that wait for them."""
+    """Admission and quotas, and everybody who waits for them.
 
-    def __init__(self, admission: Admission, quotas: Quotas) -> None:
+    Args:
+        admission: of device time.
+        quotas: of clients.
+        limits: of requests that wait.
+    """
+
+    def __init__(
+        self, admission: Admission, quotas: Quotas, limits: WaitLimits | None = None
+    ) -> None:
         self.admission = admission
         self.quotas = quotas
-        self._line: Line[asyncio.Future[Held]] = Line(admission, asyncio.Future.cancelled)
+        self.line: Line[asyncio.Future[Held]] = Line(admission, limits or WaitLimits())
 
     def __repr__(self) -> str:
-        return f"<Room {self.admission!r}, {len(self._line)} chunks wait>"
+        return f"<Room {self.admission!r}, {len(self.line)} wait>"
 
-    async def take(self, asker: Asker, cost: int, deadline: float) -> Held:
+    async def take(self, asker: Asker, cost: int, size: int, patience: Patience) -> Held:
         """See `Desk`."""
-        return self.admit(asker, cost, deadline)
-
-    def admit(self, asker: Asker, cost: int, deadline: float) -> Held:
-        """`take`, without a wait."""
         now = clock.now()
         self.quotas.check(asker.client, now)
-        self.admission.admit(asker, cost, now=now, deadline=deadline * 1e6)
-        return Held(self, asker, cost)
+        ticket: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
+        place = Place(asker, cost, ticket, max(1, size))
+        if self.line.arrive(place, now, patience):
+            return Held(self, asker, cost)
+        return await self._wait_in_line(place, now, patience)
 
     async def wait(self, asker: Asker, cost: int) -> Held:
         """See `Desk`."""
         while pause := self.quotas.wait(asker.client, clock.now()):  # noqa: ASYNC110  time earns it
             await asyncio.sleep(pause / 1e6)
-        held: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
-        self._line.join(Place(asker, cost, held))
+        ticket: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
+        place, now = Place(asker, cost, ticket), clock.now()
+        self.line.join(place, now)
+        return await self._wait_in_line(place, now, PATIENT)
+
+    async def _wait_in_line(
+        self, place: Place[asyncio.Future[Held]], since: int, patience: Patience
+    ) -> Held:
         self.let_in()
+        ticket, until = place.ticket, min(patience.deadline, since + patience.longest)
+        timer = None
+        if until < math.inf:
+            seconds = max(0.0, (until - clock.now()) / 1e6)
+            timer = ticket.get_loop().call_later(seconds, _end_wait, ticket)
         try:
-            return await held
+            return await ticket
+        except asyncio.TimeoutError:
+            raise self._too_late(place, since, patience) from None
         except asyncio.CancelledError:
-            if not held.cancelled():
-                held.result().release()
+            if not ticket.cancelled() and not ticket.exception():
+                ticket.result().release()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.line.leave(place)
+
+    def _too_late(
+        self, place: Place[asyncio.Future[Held]], since: int, patience: Patience
+    ) -> RequestError:
+        now = clock.now()
+        waited = f"this request waited {(now - since) / 1e6:.1f} s for its turn"
+        if now < patience.deadline:
+            why = f"{waited}, as long as it may"
+            return self.admission.overloaded(place.asker, place.cost, why, now=now)
+        return DeadlineExceeded(f"{waited}, up to its deadline, and was not computed")
 
     @asynccontextmanager
     async def stream(self, client: str) -> AsyncIterator[None]:
@@ -84,8 +120,12 @@ class Room:
 
     def let_in(self) -> None:
         """Let those go on who have room now."""
-        for place in self._line.let_in(clock.now()):
-            place.ticket.set_result(Held(self, place.asker, place.cost))
+        for place in self.line.let_in(clock.now()):
+            held = Held(self, place.asker, place.cost)
+            if place.ticket.done():  # its caller has gone, and has not run since
+                held.release()
+            else:
+                place.ticket.set_result(held)
 
 
 class Held:
@@ -99,20 +139,23 @@ class Held:
         self._asker = asker
         self._open = True
 
-    async def become(self, cost: int, tokens: int, deadline: float = math.inf) -> None:
+    async def become(self, cost: int, tokens: int, patience: Patience = PATIENT) -> None:
         """See `Hold`."""
-        self.change(cost, tokens, deadline)
+        self.change(cost, tokens, patience)
 
-    def change(self, cost: int, tokens: int, deadline: float = math.inf) -> None:
+    def change(self, cost: int, tokens: int, patience: Patience = PATIENT) -> None:
         """`become`, without a wait."""
         self._room.quotas.charge(self._asker.client, tokens, clock.now())
         if self._open:
             self._room.admission.change(self._asker, cost - self.cost)
             self.cost = cost
             self._room.let_in()
-        if deadline < math.inf:
+        if patience.deadline < math.inf:
             self._room.admission.check_deadline(
-                self._asker, now=clock.now(), deadline=deadline * 1e6
+                self._asker,
+                now=clock.now(),
+                deadline=patience.deadline,
+                is_strict=patience.is_strict,
             )
 
     def answered(self, cost: int) -> None:
@@ -130,3 +173,8 @@ class Held:
             self._room.admission.end(self._asker, self.cost)
             self.cost = 0
             self._room.let_in()
+
+
+def _end_wait(ticket: asyncio.Future[Held]) -> None:
+    if not ticket.done():
+        ticket.set_exception(asyncio.TimeoutError())

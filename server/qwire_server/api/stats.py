@@ -118,6 +118,8 @@ class Stats:
     clients_active: int
     streams: int
     cost_accuracy: float
+    requests_waiting: int  # for room in the queue
+    bytes_waiting: int
 
 
 def look(
@@ -152,4 +154,6 @@ def look(
         clients_active=len({asker.client for asker in clients}),
         streams=sum(streams.values()),
         cost_accuracy=cost_accuracy,
+        requests_waiting=room.line.requests,
+        bytes_waiting=room.line.size,
     )

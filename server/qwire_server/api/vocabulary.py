@@ -6,6 +6,7 @@ the tokeniser much more than its reply says.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from qwire_server.api.desk import Hold
     from qwire_server.api.embedder import Embedder
     from qwire_server.text.spelling import Token
+
+_BYTES_PER_ID = 4
 
 
 class Vocabulary:
@@ -49,7 +52,8 @@ class Vocabulary:
             RequestError: with `index` where one text is to blame.
         """
         self.served.check_texts(texts)
-        held = await self._hold(call, self._embedder.estimate(texts), patient=patient)
+        size = sum(map(sys.getsizeof, texts))
+        held = await self._hold(call, self._embedder.estimate(texts), size, patient=patient)
         try:
             work = partial(self._embedder.tokenizer.spell, texts, prompt, special=special)
             return await self._embedder.pool.run(call.default_class, work)
@@ -78,16 +82,17 @@ class Vocabulary:
                     "send fewer at a time",
                     index=index,
                 )
-        held = await self._hold(call, [len(row) for row in ids], patient=patient)
+        tokens = [len(row) for row in ids]
+        held = await self._hold(call, tokens, _BYTES_PER_ID * sum(tokens), patient=patient)
         try:
             work = partial(self._embedder.tokenizer.join, ids, skip_special=skip_special)
             return await self._embedder.pool.run(call.default_class, work)
         finally:
             held.release()
 
-    async def _hold(self, call: Call, tokens: Sequence[int], *, patient: bool) -> Hold:
+    async def _hold(self, call: Call, tokens: Sequence[int], size: int, *, patient: bool) -> Hold:
         asker = Asker(call.client, call.default_class)
         cost = sum(self._embedder.costs(tokens))
         if patient:
             return await self._embedder.room.wait(asker, cost)
-        return await self._embedder.room.take(asker, cost, call.deadline)
+        return await self._embedder.room.take(asker, cost, size, call.patience)

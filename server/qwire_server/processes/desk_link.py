@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from contextlib import asynccontextmanager
+from dataclasses import astuple
 from typing import TYPE_CHECKING
+
+from qwire_server.engine.queue.line import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from qwire_server.engine.queue.admission import Asker
+    from qwire_server.engine.queue.line import Patience
     from qwire_server.processes.link import Facts, Link
 
 
@@ -28,13 +32,13 @@ class DeskLink:
     def __repr__(self) -> str:
         return "<DeskLink>"
 
-    async def take(self, asker: Asker, cost: int, deadline: float) -> LinkedHold:
+    async def take(self, asker: Asker, cost: int, size: int, patience: Patience) -> LinkedHold:
         """See `Desk`."""
-        return await self._hold("take", asker, cost, deadline)
+        return await self._hold(asker, cost, size, patience)
 
     async def wait(self, asker: Asker, cost: int) -> LinkedHold:
         """See `Desk`."""
-        return await self._hold("wait", asker, cost, math.inf)
+        return await self._hold(asker, cost, 0, PATIENT)
 
     @asynccontextmanager
     async def stream(self, client: str) -> AsyncIterator[None]:
@@ -54,11 +58,19 @@ class DeskLink:
         """See `Desk`."""
         self._link.tell("unstall", client=client)
 
-    async def _hold(self, how: str, asker: Asker, cost: int, deadline: float) -> LinkedHold:
+    async def _hold(self, asker: Asker, cost: int, size: int, patience: Patience) -> LinkedHold:
+        """A request has a size; a chunk of a stream has none, and is never refused."""
         hold = LinkedHold(self._link, next(self._numbers), cost)
-        facts = {"client": asker.client, "class": asker.request_class, "deadline": deadline}
+        facts: Facts = {
+            "hold": hold.number,
+            "client": asker.client,
+            "class": asker.request_class,
+            "cost": cost,
+            "size": size,
+            "patience": astuple(patience),
+        }
         try:
-            answer = await self._link.ask(how, hold=hold.number, cost=cost, **facts)
+            answer = await self._link.ask("take", **facts)
         except BaseException:  # cancelled, too: it may be granted before the desk hears of that
             hold.release()
             raise
@@ -83,16 +95,16 @@ class LinkedHold:
         self._link = link
         self._open = True
 
-    async def become(self, cost: int, tokens: int, deadline: float = math.inf) -> None:
+    async def become(self, cost: int, tokens: int, patience: Patience = PATIENT) -> None:
         """See `Hold`."""
         self.cost = cost
         facts: Facts = {
             "hold": self.number,
             "cost": cost,
             "tokens": tokens,
-            "deadline": deadline,
+            "patience": astuple(patience),
         }
-        if deadline < math.inf:
+        if patience.deadline < math.inf:
             await self._link.ask("become", **facts)
         else:
             self._link.tell("become", **facts)

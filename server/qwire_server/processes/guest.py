@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwire_server.engine.queue.admission import Asker
+from qwire_server.engine.queue.line import Patience
 from qwire_server.engine.work import RequestClass
 from qwire_server.processes.link import Answer
 
@@ -82,7 +83,6 @@ class Guest:
         """How it is answered."""
         return {
             "take": self._take,
-            "wait": self._wait,
             "become": self._become_or_refuse,
             "open_stream": self._open_stream,
         }
@@ -98,12 +98,7 @@ class Guest:
         for client in list(self._stalls):
             self._unstall(client)
 
-    def _take(self, facts: Facts) -> Answer:
-        share = self._share()
-        held = self._room.admit(_asker(facts), _part(facts["cost"], share), facts["deadline"])
-        return self._place(facts, held, share)
-
-    def _wait(self, facts: Facts) -> Awaitable[Answer]:
+    def _take(self, facts: Facts) -> Awaitable[Answer]:
         """Known at once, since what is released may follow at once."""
         number = facts["hold"]
         task = self._waiting[number] = asyncio.create_task(self._wait_for_room(facts))
@@ -112,7 +107,11 @@ class Guest:
 
     async def _wait_for_room(self, facts: Facts) -> Answer:
         share = self._share()
-        held = await self._room.wait(_asker(facts), _part(facts["cost"], share))
+        cost = _part(facts["cost"], share)
+        if facts["size"]:
+            held = await self._room.take(_asker(facts), cost, facts["size"], _patience(facts))
+        else:
+            held = await self._room.wait(_asker(facts), cost)
         return self._place(facts, held, share)
 
     def _share(self) -> int:
@@ -138,7 +137,7 @@ class Guest:
         cost: int = facts["cost"]
         place.device.held += cost - place.cost
         place.cost = cost
-        place.held.change(_part(cost, place.share), facts["tokens"], facts["deadline"])
+        place.held.change(_part(cost, place.share), facts["tokens"], _patience(facts))
 
     def _answered(self, facts: Facts) -> None:
         place = self._places[facts["hold"]]
@@ -177,6 +176,10 @@ class Guest:
 
 def _asker(facts: Facts) -> Asker:
     return Asker(facts["client"], RequestClass(facts["class"]))
+
+
+def _patience(facts: Facts) -> Patience:
+    return Patience(*facts["patience"])
 
 
 def _part(cost: int, share: int) -> int:

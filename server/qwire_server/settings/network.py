@@ -28,6 +28,12 @@ class NetworkSettings(BaseModel):
     http_body_bytes: int = Field(
         16 * 1024 * 1024, gt=0, description="most bytes of one HTTP request's body"
     )
+    http_wait_seconds: float = Field(
+        45,
+        gt=0,
+        description="longest that an HTTP request waits for room in the queue before it is refused "
+        "with 429; proxies give up after 60 s",
+    )
     http_token_ids: bool = Field(
         False, description="take arrays of token ids of the served model's own tokenizer"
     )

@@ -17,8 +17,19 @@ class WorkSettings(BaseModel):
     queue_seconds: float = Field(
         10,
         gt=0,
-        description="most device time accepted and not yet answered; above it, requests are told "
-        "when to come back",
+        description="most device time accepted and not yet answered; above it, requests and "
+        "streams wait",
+    )
+    waiting_requests: int = Field(
+        4096,
+        gt=0,
+        description="most requests of all clients that wait for room in the queue; above it, they "
+        "are refused with a time to come back",
+    )
+    waiting_bytes: int = Field(
+        256 * 1024 * 1024,
+        gt=0,
+        description="most bytes of the texts of requests that wait; above it, as above",
     )
     stream_tokens: int | None = Field(
         None, gt=0, description="most tokens of one stream in flight; default: 4 batches"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -121,7 +122,8 @@ class Guard:
         code, reason = "OK", ""
         self.gate.entered()
         try:
-            asked.call, asked.chosen_class = _urgency(asked.call, request)
+            longest_wait = self.rules.wait_seconds
+            asked.call, asked.chosen_class = _urgency(asked.call, request, longest_wait)
             fields = await read(request, body, self.rules.body_bytes)
             response = await _unless_gone(request, asked.call, work(asked, fields))
         except RequestError as error:
@@ -188,8 +190,8 @@ def _call(method: str, request: Request, trail: Trail) -> Call:
     )
 
 
-def _urgency(call: Call, request: Request) -> tuple[Call, RequestClass | None]:
-    """The call with its deadline, and the class that a header asks for."""
+def _urgency(call: Call, request: Request, longest_wait: float) -> tuple[Call, RequestClass | None]:
+    """The call with its deadline or its longest wait, and the class that a header asks for."""
     asked = request.headers.get(CLASS_HEADER, "").upper()
     if asked not in {"", "INTERACTIVE", "BULK"}:
         raise InvalidRequest(f"the header {CLASS_HEADER} may be interactive or bulk")
@@ -199,8 +201,11 @@ def _urgency(call: Call, request: Request) -> tuple[Call, RequestClass | None]:
         seconds = 0.0
     if not seconds > 0:
         raise InvalidRequest(f"the header {TIMEOUT_HEADER} is a number of seconds above 0")
-    late = replace(call, deadline=time.monotonic() + seconds)
-    return late, RequestClass[asked] if asked else None
+    if seconds < math.inf:
+        call = replace(call, deadline=time.monotonic() + seconds)
+    else:
+        call = replace(call, longest_wait=longest_wait)
+    return call, RequestClass[asked] if asked else None
 
 
 def identity(scope: Scope) -> str:

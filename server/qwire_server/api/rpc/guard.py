@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 _LOG = logging.getLogger("qwire.server")
+_HINT = re.compile(r"[0-9]{1,9}")  # milliseconds
 _MAX_DETAILS = 1024  # longer ones can turn a status into RESOURCE_EXHAUSTED
 _NO_MESSAGE = "a message of the stream cannot be read: it is not of this contract"
 _DETAIL_TYPE = "type.googleapis.com/qwire.v1.ErrorDetail"
@@ -149,16 +152,27 @@ class Guard:
     ) -> Call:
         headers = dict(context.invocation_metadata() or ())
         sent = headers.get("x-request-id")
+        now = time.monotonic()
         remaining = context.time_remaining()
+        deadline = math.inf if remaining is None else now + remaining
+        hinted = now + _longest_wait(method, headers.get("qwire-max-wait-ms"))
         return Call(
             method=method,
             request_id=request_id(sent if isinstance(sent, str) else None),
             client=key.client if key else self._identify(context),
-            deadline=float("inf") if remaining is None else time.monotonic() + remaining,
+            deadline=min(deadline, hinted),
+            is_strict=hinted < deadline,
             default_class=default_class,
             sees_clients=not self._keyring.is_on or bool(key and suffices(key.scopes, METRICS)),
             trail=Trail(self._observer.answer, self._tracing.begin("grpc", method, headers)),
         )
+
+
+def _longest_wait(method: str, sent: str | bytes | None) -> float:
+    """Seconds after which the caller would rather send its texts over a stream."""
+    if method.endswith("Stream") or not isinstance(sent, str) or not _HINT.fullmatch(sent):
+        return math.inf
+    return int(sent) / 1000
 
 
 def authorization(metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:

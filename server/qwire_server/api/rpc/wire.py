@@ -212,6 +212,8 @@ def stats_response(stats: Stats) -> pb.StatsResponse:
         saved_tokens=counters.saved_tokens,
         cost_accuracy=stats.cost_accuracy,
         books=_books(counters.books),
+        requests_waiting=stats.requests_waiting,
+        bytes_waiting=stats.bytes_waiting,
     )
 
 

@@ -6,7 +6,10 @@ estimate from its bytes until it is tokenised, by its true tokens after.
 A client may hold as much of a class as is still free. Alone it fills half the queue, two fill a
 third each, and however many are greedy, a newcomer finds room: the dynamic threshold of Choudhury
 and Hahne, "Dynamic queue length thresholds for shared-memory packet switches" (1998), with a factor
-of 1. What is let in may overshoot by itself, so no request is too large to ever be let in.
+of 1. What is let in may overshoot by itself, so no request is too large to ever be let in. A part
+is kept for bulk, so that interactive requests that wait for room cannot keep it out for ever.
+
+What waits for room (`line`) is counted here too: it takes its turn before what comes later.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from qwire_server.errors import DeadlineExceeded, Overloaded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BULK_PART = 0.75  # what is above it only questions may hold
+_BULK_PART = 0.75  # what is above it only interactive work may hold
+_BULK_KEPT = 0.1  # what bulk may hold however full the queue is, so that batches find some of it
 _MIN_WAIT = 50_000  # microseconds
 _MAX_WAIT = 30_000_000
 _MEASURED = 1_000_000  # microseconds after which a client's own rate is worth something
@@ -29,9 +33,16 @@ _LATELY = 4_000_000  # after so many, what was measured counts half
 
 @dataclass(slots=True)
 class Load:
-    """What one client holds in one class, and what it was given since some moment."""
+    """What one client holds in one class, and what it was given since some moment.
+
+    Attributes:
+        cost: microseconds that were let in and are not answered.
+        waiting: microseconds that wait for room.
+        works: requests of both kinds.
+    """
 
     cost: int = 0
+    waiting: int = 0
     works: int = 0
     answered: int = 0
     since: int = 0
@@ -70,6 +81,7 @@ class Admission:
         self.held = 0
         self._loads: dict[RequestClass, dict[str, Load]] = {c: {} for c in RequestClass}
         self._class_held = dict.fromkeys(RequestClass, 0)
+        self._class_waiting = dict.fromkeys(RequestClass, 0)
         self._works = 0
         self._next_slot = 0
 
@@ -80,47 +92,84 @@ class Admission:
         """Whether this client may add something now."""
         return self._excess(asker) < 0
 
-    def admit(self, asker: Asker, cost: int, *, now: int, deadline: float) -> None:
-        """Hold so much for a request, or refuse it.
+    def is_full(self, request_class: RequestClass) -> bool:
+        """Whether no client may add something of this class now."""
+        return bool(self.held) and self._free(request_class) <= 0
+
+    def expected_wait(self, asker: Asker, cost: int, *, now: int) -> int:
+        """Microseconds until a request that comes now has its turn, behind all that waits too."""
+        return self._until_answered(asker, cost, now, 0) - cost
+
+    def check_arrival(
+        self, asker: Asker, cost: int, *, now: int, deadline: float, is_strict: bool = False
+    ) -> None:
+        """Refuse a request that would be answered too late, before anything is held for it.
+
+        Its own cost is still an estimate from its bytes, so the deadline is compared with the work
+        before it only.
 
         Args:
-            asker: whose it is.
+            asker: client and class.
             cost: microseconds of device time.
             now: microseconds.
             deadline: the same clock; infinity if there is none.
+            is_strict: see `check_deadline`.
 
         Raises:
             DeadlineExceeded: with what waits before it, it cannot be answered in time.
-            Overloaded: there is no room now; `retry_after` is when there should be.
         """
-        if (excess := self._excess(asker)) >= 0:
-            wait = self._place_in_line(excess, cost, now) - now
-            raise Overloaded(
-                f"{self.held / 1e6:.1f} s of work wait here, at most {self.bound / 1e6:g} s may, "
-                f"and one client may hold as much as is free: try again in {wait / 1e6:.2f} s",
-                retry_after=wait / 1e6,
-            )
-        # Its own cost is a guess from bytes as yet, so only what waits before it counts.
         wait = self._until_answered(asker, cost, now, deadline - now) - cost
-        self._check(wait, now, deadline, others=self._works)
-        self.begin(asker, cost, now=now)
+        self._check(wait, now, deadline, others=is_strict or self._works)
 
-    def check_deadline(self, asker: Asker, *, now: int, deadline: float) -> None:
+    def overloaded(self, asker: Asker, cost: int, why: str, *, now: int) -> Overloaded:
+        """The error for a request that may not wait, with a time to come back.
+
+        Args:
+            asker: client and class.
+            cost: microseconds of device time.
+            why: what is full, as the beginning of a sentence.
+            now: microseconds.
+        """
+        wait = self._place_in_line(max(0, self._excess(asker)), cost, now) - now
+        return Overloaded(f"{why}: try again in {wait / 1e6:.2f} s", retry_after=wait / 1e6)
+
+    def check_deadline(
+        self, asker: Asker, *, now: int, deadline: float, is_strict: bool = False
+    ) -> None:
         """Refuse a request that is held, once its true cost is known.
+
+        Args:
+            asker: client and class.
+            now: microseconds.
+            deadline: the same clock.
+            is_strict: the caller has a better way than to wait past the deadline. Otherwise a
+                request that is alone on the device is tried, whatever the estimate.
 
         Raises:
             DeadlineExceeded: it cannot be answered in time.
         """
         wait = self._until_answered(asker, 0, now, deadline - now)
-        self._check(wait, now, deadline, others=self._works - 1)
+        self._check(wait, now, deadline, others=is_strict or self._works - 1)
 
     def begin(self, asker: Asker, cost: int, *, now: int) -> None:
         """Hold so much for one more work, whatever the bound."""
-        loads = self._loads[asker.request_class]
-        load = loads.setdefault(asker.client, Load(since=now))
-        load.works += 1
+        self._load(asker, now).works += 1
         self._works += 1
         self.change(asker, cost)
+
+    def wait(self, asker: Asker, cost: int, *, now: int) -> None:
+        """One more request waits for room."""
+        load = self._load(asker, now)
+        load.works += 1
+        load.waiting += cost
+        self._works += 1
+        self._class_waiting[asker.request_class] += cost
+
+    def wait_no_more(self, asker: Asker, cost: int) -> None:
+        """A request has left the line."""
+        self._loads[asker.request_class][asker.client].waiting -= cost
+        self._class_waiting[asker.request_class] -= cost
+        self._forget_one(asker)
 
     def change(self, asker: Asker, cost: int) -> None:
         """Hold so much more for a work that began; negative gives back."""
@@ -138,12 +187,21 @@ class Admission:
     def end(self, asker: Asker, cost: int) -> None:
         """A work is over; give back what it still held."""
         self.change(asker, -cost)
+        self._forget_one(asker)
+        if not self.held:
+            self._next_slot = 0  # whoever was told a later time need not keep others away
+
+    def _load(self, asker: Asker, now: int) -> Load:
+        return self._loads[asker.request_class].setdefault(asker.client, Load(since=now))
+
+    def _forget_one(self, asker: Asker) -> None:
         loads = self._loads[asker.request_class]
         load = loads[asker.client]
         load.works -= 1
         self._works -= 1
         if not load.works:
             assert not load.cost, "a work ended that still held something: this is a bug"
+            assert not load.waiting, "a work ended that still waits: this is a bug"
             del loads[asker.client]
 
     def class_held(self, request_class: RequestClass) -> int:
@@ -156,15 +214,18 @@ class Admission:
             for client, load in loads.items():
                 yield Asker(client, request_class), load
 
+    def _free(self, request_class: RequestClass) -> int:
+        """Microseconds that may be added to a class; zero or less if it is full."""
+        bulk_bound = int(self.bound * _BULK_PART)
+        bulk = self._class_held[RequestClass.BULK]
+        if request_class is RequestClass.BULK:
+            return max(bulk_bound - self.held, int(self.bound * _BULK_KEPT) - bulk)
+        # One chunk may overshoot bulk's part by far on a slow device: the rest is kept.
+        return self.bound - self.held + max(0, bulk - bulk_bound)
+
     def _excess(self, asker: Asker) -> int:
         """Microseconds that must be answered before this client may add something; -1 if none."""
-        bulk_bound = int(self.bound * _BULK_PART)
-        if asker.request_class is RequestClass.BULK:
-            free = bulk_bound - self.held
-        else:
-            # One chunk may overshoot bulk's part by far on a slow device: questions keep theirs.
-            bulk = self._class_held[RequestClass.BULK]
-            free = self.bound - self.held + max(0, bulk - bulk_bound)
+        free = self._free(asker.request_class)
         load = self._loads[asker.request_class].get(asker.client)
         own = load.cost if load else 0
         if own < free or not self.held:
@@ -182,17 +243,18 @@ class Admission:
         self._next_slot = min(slot + cost, now + _MAX_WAIT)
         return slot
 
-    def _check(self, wait: int, now: int, deadline: float, *, others: int) -> None:
+    def _check(self, wait: int, now: int, deadline: float, *, others: bool | int) -> None:
         # Alone on an idle device a request is tried, whatever the estimate: else an estimate that
         # is too high would refuse everything, and never be corrected.
         if others and now + wait > deadline:
             raise DeadlineExceeded(
                 f"the deadline is {max(0, deadline - now) / 1e6:.3f} s away and the work before "
-                f"this request takes {wait / 1e6:.3f} s: allow it more time, or send less at once"
+                f"this request takes {wait / 1e6:.3f} s: allow it more time, send less at once, or "
+                "use a stream"
             )
 
     def _until_answered(self, asker: Asker, cost: int, now: int, enough: float) -> int:
-        """Microseconds until all that this client holds, and so much more, is answered.
+        """Microseconds until all that this client has here, and so much more, is answered.
 
         Clients take turns, so each of the others goes first with no more than this one has. What
         will yet come goes first too, if its client has less: that shows in the rate of late.
@@ -205,12 +267,20 @@ class Admission:
         """
         before = 0
         if asker.request_class is RequestClass.BULK:
-            before = self._class_held[RequestClass.INTERACTIVE]
+            before = self._class_all(RequestClass.INTERACTIVE)
         loads = self._loads[asker.request_class]
         load = loads.get(asker.client, Load())
-        own = load.cost + cost
-        line = before + self._class_held[asker.request_class] + cost
+        own = load.cost + load.waiting + cost
+        line = before + self._class_all(asker.request_class) + cost
         if line > enough:
-            others = (min(other.cost, own) for other in loads.values() if other is not load)
+            others = (
+                min(other.cost + other.waiting, own)
+                for other in loads.values()
+                if other is not load
+            )
             line = before + sum(others) + own
         return max(line, load.wait(own, now))
+
+    def _class_all(self, request_class: RequestClass) -> int:
+        """Microseconds that are held or wait in one class."""
+        return self._class_held[request_class] + self._class_waiting[request_class]

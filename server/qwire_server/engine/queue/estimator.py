@@ -17,6 +17,7 @@ class Estimator:
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
         self._bytes_per_token = _FIRST_BYTES_PER_TOKEN
+        self._has_learned = False
 
     def tokens(self, text: str) -> int:
         """What the text is likely to have, at most what the model takes."""
@@ -26,5 +27,7 @@ class Estimator:
         """These texts had so many tokens, before any were cut."""
         if tokens:
             ratio = sum(len(text.encode()) for text in texts) / tokens
-            past = _RATIO_MEMORY * self._bytes_per_token
-            self._bytes_per_token = max(past + (1 - _RATIO_MEMORY) * ratio, 1.0)
+            memory = _RATIO_MEMORY if self._has_learned else 0.0
+            learned = memory * self._bytes_per_token + (1 - memory) * ratio
+            self._bytes_per_token = max(learned, 1.0)
+            self._has_learned = True
