@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BULK_PART = 0.75  # what is above it only interactive work may hold
-_BULK_KEPT = 0.1  # what bulk may hold however full the queue is, so that batches find some of it
+_BULK_KEPT = 0.1  # what bulk may hold while interactive requests wait for every place
 _MIN_WAIT = 50_000  # microseconds
 _MAX_WAIT = 30_000_000
 _MEASURED = 1_000_000  # microseconds after which a client's own rate is worth something
@@ -98,7 +98,10 @@ class Admission:
 
     def expected_wait(self, asker: Asker, cost: int, *, now: int) -> int:
         """Microseconds until a request that comes now has its turn, behind all that waits too."""
-        return self._until_answered(asker, cost, now, 0) - cost
+        wait = self._until_answered(asker, cost, now, 0) - cost
+        if (excess := self._excess(asker)) >= 0:
+            wait = max(wait, excess + self._waits_before(asker, cost))
+        return wait
 
     def check_arrival(
         self, asker: Asker, cost: int, *, now: int, deadline: float, is_strict: bool = False
@@ -118,7 +121,10 @@ class Admission:
         Raises:
             DeadlineExceeded: with what waits before it, it cannot be answered in time.
         """
-        wait = self._until_answered(asker, cost, now, deadline - now) - cost
+        if self.has_room(asker):
+            wait = self._until_answered(asker, cost, now, deadline - now) - cost
+        else:
+            wait = self.expected_wait(asker, cost, now=now)
         self._check(wait, now, deadline, others=is_strict or self._works)
 
     def overloaded(self, asker: Asker, cost: int, why: str, *, now: int) -> Overloaded:
@@ -219,7 +225,8 @@ class Admission:
         bulk_bound = int(self.bound * _BULK_PART)
         bulk = self._class_held[RequestClass.BULK]
         if request_class is RequestClass.BULK:
-            return max(bulk_bound - self.held, int(self.bound * _BULK_KEPT) - bulk)
+            waits = bool(self._class_waiting[RequestClass.INTERACTIVE])
+            return max(bulk_bound - self.held, int(self.bound * _BULK_KEPT) - bulk if waits else 0)
         # One chunk may overshoot bulk's part by far on a slow device: the rest is kept.
         return self.bound - self.held + max(0, bulk - bulk_bound)
 
@@ -280,6 +287,17 @@ class Admission:
             )
             line = before + sum(others) + own
         return max(line, load.wait(own, now))
+
+    def _waits_before(self, asker: Asker, cost: int) -> int:
+        """Microseconds of work that wait for room and get it before one that comes now."""
+        before = 0
+        if asker.request_class is RequestClass.BULK:
+            before = self._class_waiting[RequestClass.INTERACTIVE]
+        loads = self._loads[asker.request_class]
+        load = loads.get(asker.client, Load())
+        own = load.waiting + cost
+        others = (min(other.waiting, own) for other in loads.values() if other is not load)
+        return before + load.waiting + sum(others)
 
     def _class_all(self, request_class: RequestClass) -> int:
         """Microseconds that are held or wait in one class."""
