@@ -137,3 +137,34 @@ def test_texts_without_a_prefix_teach_nothing_about_reuse():
     cost = CostModel(reuse=0.7)
     cost.learn_reuse(prefixes=0, saved=0)
     assert cost.reuse == 0.7
+
+
+class TestRecovery:
+    """The speed measured at start was wrong, by how much and in whichever direction."""
+
+    @staticmethod
+    def learned(start: float, true: float, forwards: int) -> float:
+        """Estimated by true time of a forward, after so many forwards."""
+        cost = CostModel(fixed=start, per_token=start / 10)
+        for _ in range(forwards):
+            cost.learn([64] * 8, round(true + true / 10 * 64 * 8))
+        return (cost.forward() + 8 * cost.text(64)) / (true + true / 10 * 64 * 8)
+
+    def test_a_start_ten_times_too_slow_is_forgotten_within_eight_batches(self):
+        assert self.learned(1000, 100, 8) < 1.5
+
+    def test_a_start_ten_times_too_fast_is_corrected_within_sixteen_batches(self):
+        assert self.learned(100, 1000, 16) > 1 / 1.5
+
+    def test_one_batch_that_was_disturbed_does_not_spoil_the_estimate(self):
+        cost = CostModel(fixed=1000, per_token=100)
+        cost.learn([64] * 8, 50 * (1000 + 100 * 64 * 8))
+        assert cost.forward() + 8 * cost.text(64) < 1.4 * (1000 + 100 * 64 * 8)
+
+
+def test_the_first_texts_say_how_many_bytes_a_token_has():
+    estimator = Estimator(max_tokens=512)
+    text = "a" * 400
+    assert estimator.tokens(text) == 202, "cautious, before anything is known"
+    estimator.learn([text], tokens=100)
+    assert estimator.tokens(text) == 102
