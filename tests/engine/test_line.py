@@ -164,13 +164,6 @@ class TestPatience:
         with pytest.raises(DeadlineExceeded):
             queue.arrive("c", question("c"), cost=SECOND, deadline=2.1 * SECOND)
 
-    def test_a_request_that_may_not_wait_so_long_is_refused_with_a_time(self):
-        queue = Queue(bound=SECOND, held=10 * SECOND)
-        with pytest.raises(Overloaded, match=r"9\.0 s of work go before .* wait 5 s") as refused:
-            queue.arrive("a", question("a"), longest=5 * SECOND)
-        assert refused.value.retry_after
-        queue.arrive("b", question("b"), longest=11 * SECOND)
-
     def test_a_strict_caller_is_refused_even_alone_on_an_idle_device(self):
         queue = Queue(held=0)
         queue.arrive("a", question("a"), cost=SECOND, deadline=SECOND / 2, is_strict=True)

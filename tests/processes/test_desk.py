@@ -23,7 +23,7 @@ from support.patience import a_while
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-NO_WAIT = Patience(longest=0)
+NO_WAIT = Patience(longest=1)
 SECOND = 1_000_000
 QUESTION = Asker("a", RequestClass.INTERACTIVE)
 JOB = Asker("a", RequestClass.BULK)

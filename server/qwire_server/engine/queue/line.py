@@ -41,7 +41,8 @@ class Patience:
 
     Attributes:
         deadline: microseconds on the clock of `now`; infinity if there is none.
-        longest: most microseconds in the line; infinity if there is no such bound.
+        longest: most microseconds in the line, after which the request is refused. That is no
+            reason to refuse it at once: an estimate may be wrong, a wait cannot be.
         is_strict: see `Admission.check_deadline`.
     """
 
@@ -106,7 +107,7 @@ class Line(Generic[T]):
 
         Raises:
             DeadlineExceeded: with what goes before it, it cannot be answered in time.
-            Overloaded: it would wait too long, or too much waits; `retry_after` is set.
+            Overloaded: too much waits already; `retry_after` is set.
         """
         admission, asker, cost = self._admission, place.asker, place.cost
         admission.check_arrival(
@@ -116,11 +117,6 @@ class Line(Generic[T]):
         if not waits_already and admission.has_room(asker):
             admission.begin(asker, cost, now=now)
             return True
-        expected = admission.expected_wait(asker, cost, now=now)
-        if expected > patience.longest:
-            wait = f"{expected / 1e6:.1f} s of work go before this request"
-            why = f"{wait}, and it may wait {patience.longest / 1e6:g} s"
-            raise admission.overloaded(asker, cost, why, now=now)
         own = sum(len(each.get(asker.client, ())) for each in self._clients.values())
         size = self._sizes.get(asker.client, 0) + place.size
         if own >= self._limits.requests - self.requests or size > self._limits.size - self.size:
