@@ -230,11 +230,13 @@ async def test_an_estimate_alone_refuses_no_request_for_good():
         assert (await small.embed(*["<|endoftext|>" * 20] * 3)).shape == (3, DIM)
 
 
-async def test_a_full_queue_refuses_at_once_with_a_hint():
-    async with fake_serving({"queue_seconds": 3e-4}) as small:
+async def test_where_no_more_may_wait_a_request_is_refused_at_once_with_a_hint():
+    async with fake_serving({"queue_seconds": 3e-4, "waiting_requests": 1}) as small:
         small.runner.gate.clear()
         first = asyncio.ensure_future(small.embed(*["word " * 100] * 2))
         assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
+        second = asyncio.ensure_future(small.embed("word " * 100))
+        await until(lambda: "1 wait" in repr(small.server._gate.embedder()))
         error = await refusal(small.embed("word " * 100))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert code_of(error) == "OVERLOADED"
@@ -242,7 +244,42 @@ async def test_a_full_queue_refuses_at_once_with_a_hint():
         assert hint == detail_of(error).retry_after_ms > 0
         small.runner.gate.set()
         assert (await first).shape == (2, DIM)
+        assert (await second).shape == (1, DIM)
         assert (await small.embed("word " * 100)).shape == (1, DIM)
+
+
+async def test_a_request_waits_for_room_as_long_as_its_deadline_allows():
+    async with fake_serving({"queue_seconds": 3e-4}) as small:
+        small.runner.gate.clear()
+        first = asyncio.ensure_future(small.embed(*["word " * 100] * 2))
+        assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
+        request = pb.EmbedRequest(texts=["word " * 100])
+        patient = asyncio.ensure_future(small.embed("word " * 100))
+        error = await refusal(small.stub.Embed(request, timeout=0.3))
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        stats = await small.stub.Stats(pb.StatsRequest())
+        assert stats.requests_waiting == 1, "who has gone waits no more"
+        assert stats.bytes_waiting > 500
+        small.runner.gate.set()
+        assert (await first).shape == (2, DIM)
+        assert (await patient).shape == (1, DIM)
+
+
+async def test_a_caller_that_would_rather_stream_is_refused_by_what_is_expected():
+    """With the metadata `qwire-max-wait-ms`, a request's own cost counts, on an idle device too."""
+    async with fake_serving() as fake:
+        fake.server._gate.embedder()._cost.per_token = 1e6  # microseconds
+        request = pb.EmbedRequest(texts=["word " * 100])
+        error = await refusal(fake.stub.Embed(request, metadata=[("qwire-max-wait-ms", "5000")]))
+        assert (error.code(), code_of(error)) == (
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "DEADLINE_EXCEEDED",
+        )
+        assert fake.runner.batches == []
+        assert len((await fake.stub.Embed(request)).usage.tokens) == 1
+        for junk in ("soon", "-1", "1" * 40):
+            reply = await fake.stub.Embed(request, metadata=[("qwire-max-wait-ms", junk)])
+            assert reply.vectors.rows == 1
 
 
 async def test_a_deadline_that_passes_in_the_queue_is_answered_and_not_computed(fake: Running):

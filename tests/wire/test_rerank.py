@@ -270,14 +270,18 @@ async def test_the_queue_counts_device_time_of_both(tiny: LoadedModel, ranker: L
         load_ranker=lambda *_: ranker,
         reranker="tiny",
         queue_seconds=0.0001,
+        waiting_requests=1,
     ) as running:
         runner.gate.clear()
         held = asyncio.ensure_future(running.embed(*["a word " * 20] * 20))
         await until(lambda: runner.batches != [])
+        waiting = asyncio.ensure_future(running.ranking.Rerank(request()))
+        await until(lambda: "1 wait" in repr(running.server._gate.embedder()))
         refused = await code_of(running.ranking.Rerank(request()))
         assert refused[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         runner.gate.set()
         await held
+        assert (await waiting).results
 
 
 async def test_a_draining_server_tells_a_stream(both: Running):

@@ -43,7 +43,7 @@ async def test_what_waits_is_told_by_class_and_client():
 
 async def test_refusals_deadlines_and_cancels_are_counted():
     async def attempt(seconds: float) -> None:
-        async with fake_serving({"queue_seconds": 3e-4}) as fake:
+        async with fake_serving({"queue_seconds": 3e-4, "waiting_requests": 1}) as fake:
             fake.runner.gate.clear()
             busy = asyncio.ensure_future(fake.embed("w " * 20))
             assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
@@ -53,11 +53,13 @@ async def test_refusals_deadlines_and_cancels_are_counted():
             gone.cancel()
             big = asyncio.ensure_future(fake.embed(*["word " * 100] * 3))
             await waiting(fake, 5)
+            patient = asyncio.ensure_future(fake.embed("y"))
+            await until(lambda: "1 wait" in repr(fake.server._gate.embedder()))
             results = await asyncio.gather(late, gone, fake.embed("x"), return_exceptions=True)
             assert all(isinstance(result, BaseException) for result in results)
             fake.runner.gate.set()
-            await asyncio.gather(busy, big)
-            await until(lambda: len(fake.observer.requests) == 5)
+            await asyncio.gather(busy, big, patient)
+            await until(lambda: len(fake.observer.requests) == 6)
             seen = await stats(fake)
             assert dict(seen.failures) == {"OVERLOADED": 1, "DEADLINE_EXCEEDED": 1}
             assert seen.calls["CANCELLED"] == 1

@@ -156,19 +156,22 @@ class TestErrors:
         assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert dict(error.trailing_metadata())["qwire-error-code"] == "MODEL_FAILED"
 
-    async def test_a_full_queue_refuses_a_call_and_lets_a_stream_wait(self):
-        async with fake_serving({"queue_seconds": 3e-4}) as small:
+    async def test_where_no_more_may_wait_a_call_is_refused_and_a_stream_is_not(self):
+        async with fake_serving({"queue_seconds": 3e-4, "waiting_requests": 1}) as small:
             tei, long = Tei(small.channel), "word " * 100
             small.runner.gate.clear()
             first = asyncio.ensure_future(small.embed(*[long] * 2))
             assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
+            second = asyncio.ensure_future(small.embed(long))
+            await until(lambda: "1 wait" in repr(small.server._gate.embedder()))
             error = await refusal(tei.embed(long, truncate=True))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
             streamed = asyncio.ensure_future(tei.embed_all(long, truncate=True))
-            await until(lambda: "1 chunks wait" in repr(small.server._gate.embedder()))
+            await until(lambda: "bulk 1" in repr(small.server._gate.embedder()))
             small.runner.gate.set()
             assert len(await first) == 2
+            assert len(await second) == 1
             assert len(await streamed) == 1
 
     @pytest.mark.parametrize(
