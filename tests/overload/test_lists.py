@@ -1,4 +1,4 @@
-"""One client on an idle server: a list of any length ends with its result, however slow it is."""
+"""One client on an idle server: its lists and bursts end with results, at whatever speed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import openai
 import pytest
 from langchain_qwire import QwireEmbeddings
 from llama_index.embeddings.qwire import QwireEmbedding
@@ -23,22 +24,22 @@ TEXTS = [f"text {number}" for number in range(160)]
 
 
 @contextmanager
-def slow_server() -> Iterator[str]:
-    """The address of a server with a sleep for a model."""
-    command = [sys.executable, "-m", "support.slow_server", str(SECONDS_PER_TEXT)]
+def slow_server(seconds_per_text: float, *settings: str) -> Iterator[tuple[str, str]]:
+    """The addresses, for gRPC and HTTP, of a server with a sleep for a model."""
+    command = [sys.executable, "-m", "support.slow_server", str(seconds_per_text), *settings]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command.append("queue_seconds=2")
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
         try:
             assert process.stdout
-            yield f"127.0.0.1:{int(process.stdout.readline().split()[0])}"
+            port, _, http_port = process.stdout.readline().split()
+            yield f"127.0.0.1:{port}", f"http://127.0.0.1:{http_port}/v1"
         finally:
             process.terminate()
 
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[str]:
-    with slow_server() as target:
+    with slow_server(SECONDS_PER_TEXT, "queue_seconds=2") as (target, _):
         yield target
 
 
@@ -77,3 +78,27 @@ def test_lists_of_several_callers_end_on_a_slow_server(slow):
             return await asyncio.gather(*(client.embed_documents(TEXTS[:40]) for _ in range(4)))
 
     assert [len(vectors) for vectors in asyncio.run(run())] == [40] * 4
+
+
+@pytest.mark.torch
+def test_a_burst_of_an_application_ends_without_a_refusal():
+    """Two hundred requests of twelve texts: four times as much work as the queue takes."""
+
+    def texts(request: int) -> list[str]:
+        return [f"{request} {number}" for number in range(12)]
+
+    async def burst(embed):
+        return await asyncio.gather(*(embed(texts(request)) for request in range(200)))
+
+    async def run(target: str, url: str):
+        openai_client = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+        async with qwire.AsyncClient(target) as client, openai_client:
+            await burst(client.embed_documents)
+            model = (await client.describe()).model
+            await burst(lambda some: openai_client.embeddings.create(model=model, input=some))
+            return await client.stats()
+
+    with slow_server(0.0015, "queue_seconds=1", "http_port=0") as (target, url):
+        stats = asyncio.run(run(target, url))
+    assert stats.failures == {}
+    assert stats.texts == 2 * 200 * 12

@@ -2,7 +2,7 @@
 
 Its capacity is known (seconds a text), and low enough that a load generator on the same machine is
 not what is measured. Callers say who they are with their key, as they will once keys are checked.
-Prints its port and its process id; the names are those of settings.
+Prints its port, its process id and its HTTP port; the names are those of settings.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ async def main(seconds: float, arguments: Sequence[str]) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await server.start()
-    sys.stdout.write(f"{server.port} {os.getpid()}\n")
+    sys.stdout.write(f"{server.port} {os.getpid()} {server.http_port}\n")
     sys.stdout.flush()
     await server.run(stopping)
 
