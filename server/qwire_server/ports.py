@@ -84,6 +84,7 @@ async def open_http(
         hosts=allowed_hosts(settings.host, words(settings.http_allowed_hosts)),
         origins=words(settings.http_cors_origins),
         body_bytes=settings.http_body_bytes,
+        max_texts=settings.max_texts,
         token_ids=settings.http_token_ids,
         pages=settings.http_pages == "on",
     )

@@ -17,6 +17,7 @@ class Rules:
         hosts: names that the Host header may hold, in lower case; empty for any.
         origins: web origins whose pages may call; `*` for all.
         body_bytes: most of one request's body.
+        max_texts: of one request; it bounds what a body may hold.
         token_ids: whether arrays of token ids are taken in place of texts.
         pages: whether the page, /docs and /openapi.json are there.
     """
@@ -24,6 +25,7 @@ class Rules:
     hosts: tuple[str, ...] = LOOPBACK_NAMES
     origins: tuple[str, ...] = ()
     body_bytes: int = 16 * 1024 * 1024
+    max_texts: int = 2048
     token_ids: bool = False
     pages: bool = True
 
