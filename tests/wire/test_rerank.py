@@ -205,7 +205,7 @@ async def test_a_reranker_alone_scores_and_does_not_embed(alone: Running):
     assert await code_of(alone.stub.Embed(pb.EmbedRequest(texts=["a"]))) == failed
     description = await alone.stub.Describe(pb.DescribeRequest())
     assert (description.model, description.reranker.model) == ("", RANKER_ID)
-    assert description.limits.texts_per_request == 1024
+    assert description.limits.texts_per_request == 2048
     stats = await alone.stub.Stats(pb.StatsRequest())
     assert stats.texts == len(DOCUMENTS)
 
