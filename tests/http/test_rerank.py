@@ -96,7 +96,7 @@ def test_an_instruction_replaces_the_task(both: Front):
         ({"documents": ["a"], "top_n": 0}, 400, "`top_n`"),
         ({"documents": ["a"], "model": "another"}, 404, "is not served here"),
         ({"documents": ["a"], "query": None}, 400, "`query`"),
-        ({"documents": ["a"] * 2000}, 400, "at most"),
+        ({"documents": ["a"] * 2049}, 400, "at most 2048"),
     ],
     ids=lambda value: str(value)[:30],
 )

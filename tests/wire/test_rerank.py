@@ -167,7 +167,7 @@ async def test_a_stream_that_is_not_understood_ends_with_the_reason(both, messag
 
 async def test_errors_name_what_is_wrong(both: Running):
     invalid = grpc.StatusCode.INVALID_ARGUMENT
-    many = rank_pb.RerankRequest(query="q", documents=["a"] * 1025)
+    many = rank_pb.RerankRequest(query="q", documents=["a"] * 2049)
     assert await code_of(both.ranking.Rerank(many)) == (invalid, "INVALID_REQUEST", None)
     large = rank_pb.RerankRequest(query="q", documents=["a", "b" * 300_000])
     assert await code_of(both.ranking.Rerank(large)) == (invalid, "TEXT_TOO_LARGE", 1)

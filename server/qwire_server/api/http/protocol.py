@@ -111,7 +111,13 @@ class LimitedProtocol(H11Protocol):
         return self.cycle.response_complete and bool(self.conn.trailing_data[0])
 
     def _too_slow(self) -> None:
-        answered = self.cycle is not None and self.cycle.response_started
+        cycle = self.cycle
+        # Of a request whose body drips on; if that is whole, it is the next one that is too slow.
+        answered = (
+            cycle is not None
+            and cycle.response_started
+            and (cycle.more_body or not cycle.response_complete)
+        )
         self._end(b"408 Request Timeout", "" if answered else _TOO_SLOW)
 
     def _check_reader(self) -> None:
