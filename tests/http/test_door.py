@@ -58,6 +58,13 @@ def test_what_another_page_can_send_without_asking_is_refused(web: Front, kind: 
         assert "Content-Type: application/json" in reply.text
 
 
+def test_a_body_without_a_type_needs_a_key_beside_it(web: Front):
+    """No page of another origin may send that header without asking first."""
+    body = b'{"input":"a"}'
+    with_key = httpx.post(web.url + PATH, content=body, headers={"authorization": "Bearer x"})
+    assert with_key.status_code == 200
+
+
 def test_json_may_name_its_charset(web: Front):
     kind = "Application/JSON; charset=utf-8"
     reply = httpx.post(web.url + PATH, content=b'{"input":"a"}', headers={"content-type": kind})

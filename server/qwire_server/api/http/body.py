@@ -151,12 +151,15 @@ def parse(raw: bytes) -> object:
 def check_type(request: Request) -> None:
     """Insist on JSON.
 
-    A page of another origin may send plain text and forms without asking first, but never JSON.
+    A page of another origin may send plain text and forms without asking first, but never JSON,
+    nor a key: with that, a body needs no type, which LiteLLM leaves out for Voyage.
 
     Raises:
         NotJson.
     """
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not sent and "authorization" in request.headers:
+        return
     if sent != "application/json" and not (
         sent.startswith("application/") and sent.endswith("+json")
     ):

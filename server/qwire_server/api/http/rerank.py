@@ -139,8 +139,8 @@ def ranker(guard: Guard) -> Callable[[Asked, RerankBody], Awaitable[Response]]:
             return _json(_tei(ranked, shown=body.shown(by_default=False)))
         told = _told(asked, ranked, shown=body.shown(by_default=True))
         told["usage"] = {"total_tokens": asked.tokens, "prompt_tokens": asked.tokens}
-        if body.top_k is not None or body.truncation is not None:  # Voyage's own words
-            told |= {"object": "list", "data": told["results"]}
+        # What Voyage's clients read.
+        told |= {"object": "list", "data": _results(ranked, shown=False)}
         return _json(told)
 
     return rank
@@ -191,16 +191,20 @@ async def _ranked(guard: Guard, asked: Asked, body: RerankBody) -> _Ranked:
     return _Ranked(texts, ranking.order(most), ranking.scores, reranker.served)
 
 
-def _told(asked: Asked, ranked: _Ranked, *, shown: bool) -> dict[str, Any]:
+def _results(ranked: _Ranked, *, shown: bool) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = [
         {"index": i, "relevance_score": ranked.scores[i]} for i in ranked.order
     ]
     for result in results if shown else ():
         result["document"] = {"text": ranked.texts[result["index"]]}
+    return results
+
+
+def _told(asked: Asked, ranked: _Ranked, *, shown: bool) -> dict[str, Any]:
     return {
         "id": asked.call.request_id,
         "model": ranked.served.model,
-        "results": results,
+        "results": _results(ranked, shown=shown),
         "meta": {"billed_units": {"search_units": 1}},
         "fingerprint": ranked.served.fingerprint,
     }
