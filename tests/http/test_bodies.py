@@ -13,10 +13,9 @@ import numpy as np
 import orjson
 import pytest
 
-from qwire_server.api.http.body import BodyReader, parse
+from qwire_server.api.http.body import BodyReader, not_json
 from qwire_server.api.http.json_scan import MAX_DEPTH, JsonScan, TooManyValues
 from qwire_server.api.http.reply import PartsResponse
-from qwire_server.errors import InvalidRequest
 from support.models import qwen_tokenizer
 from support.web_front import Front, front
 
@@ -133,7 +132,7 @@ async def test_large_bodies_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyP
             yield b"[]"
 
     monkeypatch.setattr(
-        "qwire_server.api.http.body.parse", lambda raw: order.append("parsed") or raw
+        "qwire_server.api.http.body.orjson.loads", lambda raw: order.append("parsed") or raw
     )
     await asyncio.gather(*(reader.read(Request(), JsonScan(9, 9)) for _ in range(4)))  # type: ignore[arg-type]
     turning.cancel()
@@ -198,16 +197,18 @@ def test_a_byte_order_mark_is_skipped(web: Front, path: str, body: dict):
     ids=str,
 )
 def test_a_text_that_is_not_unicode_is_named(text: bytes, name: str, index: int | None):
-    with pytest.raises(InvalidRequest, match="is not Unicode") as caught:
-        parse(text)
-    assert caught.value.message.startswith(name)
-    assert caught.value.index == index
+    with pytest.raises(orjson.JSONDecodeError) as caught:
+        orjson.loads(text)
+    error = not_json(text, caught.value)
+    assert error.message.startswith(f"{name} is not Unicode")
+    assert error.index == index
 
 
 @pytest.mark.parametrize("text", [rb'{"\ud800": 1}', b"{", b"nul", b'{"a": "\x01"}', b"[1,]"])
-def test_other_faults_of_json_are_told_without_what_was_sent(text: bytes):
-    with pytest.raises(InvalidRequest):
-        parse(text)
+def test_other_faults_of_json_are_told_without_what_was_sent(web: Front, text: bytes):
+    reply = httpx.post(web.url + EMBEDDINGS, content=text, headers=JSON)
+    assert reply.status_code == 400
+    assert len(reply.json()["error"]["message"]) < 200
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,15 @@ class BodyReader:
         check_type(request)
         check_encoding(request)
         raw = await self._bytes(request, scan)
+        raw = raw.removeprefix(_BYTE_ORDER_MARK)
         async with self._parsing:
             await asyncio.sleep(0)  # others have a turn between two bodies
-            return parse(raw.removeprefix(_BYTE_ORDER_MARK))
+            try:
+                value: object = orjson.loads(raw)
+            except orjson.JSONDecodeError as error:
+                raise await asyncio.to_thread(not_json, raw, error) from None
+        await asyncio.sleep(0)
+        return value
 
     async def _bytes(self, request: Request, scan: JsonScan) -> bytes:
         """The body's bytes, never more than the limit of them in memory.
@@ -128,24 +134,17 @@ class BodyReader:
         return b"".join(parts)
 
 
-def parse(raw: bytes) -> object:
-    """The value of a JSON text.
-
-    Raises:
-        InvalidRequest: it is none; a text that is not Unicode is named by its place.
-    """
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        found = place_of(raw, error)
-        if found is None:
-            raise InvalidRequest(f"the body is no JSON: {error.msg[:200]}") from None
-        name, index = found
-        raise InvalidRequest(
-            f"{name} is not Unicode (half of a surrogate pair, or no UTF-8): clean the text "
-            "before it is sent",
-            index=index,
-        ) from None
+def not_json(raw: bytes, error: orjson.JSONDecodeError) -> InvalidRequest:
+    """Why a body cannot be read; a text that is not Unicode is named by its place."""
+    found = place_of(raw, error)
+    if found is None:
+        return InvalidRequest(f"the body is no JSON: {error.msg[:200]}")
+    name, index = found
+    return InvalidRequest(
+        f"{name} is not Unicode (half of a surrogate pair, or no UTF-8): clean the text before it "
+        "is sent",
+        index=index,
+    )
 
 
 def check_type(request: Request) -> None:
