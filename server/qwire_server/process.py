@@ -48,7 +48,7 @@ async def serve(settings: Settings, make: Callable[[Settings], Server] = Server)
         os._exit(0)
     starting.result()
     # What loading made lives as long as the process: without this the collector looks at all of it
-    # again and again, and each time every thread waits for a quarter of a second.
+    # again and again, and every thread waits for tenths of a second each time.
     gc.collect()
     gc.freeze()
     status = await server.run(stopping)

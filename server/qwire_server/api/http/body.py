@@ -113,7 +113,9 @@ class BodyReader:
         most = self._max_bytes
         parts: list[bytes] = []
         size = 0
-        error = _too_large(most) if _announced(request) > most else None
+        error: InvalidRequest | None = None
+        if _announced(request) > most:
+            error = _too_large(most)
         async for part in request.stream():
             size += len(part)
             if size > most:
