@@ -109,6 +109,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         dtype=place.dtype_name,
         limits=ready.limits,
         aliases=words(settings.model_alias),
+        given=settings.model,
         checked=ready.checked,
         peak_flops=place.peak_flops,
     )

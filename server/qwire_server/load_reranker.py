@@ -98,6 +98,7 @@ def load_reranker(
         dtype=place.dtype_name,
         limits=ready.limits,
         aliases=words(settings.model_alias),
+        given=settings.reranker,
         checked=ready.checked,
         peak_flops=place.peak_flops,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qwire_server.api.bind import address_of
 from qwire_server.api.http.app import application
 from qwire_server.api.http.guard import Guard as HttpGuard
 from qwire_server.api.http.listener import listen as listen_http
@@ -85,6 +86,7 @@ async def open_http(
         origins=words(settings.http_cors_origins),
         body_bytes=settings.http_body_bytes,
         wait_seconds=settings.http_wait_seconds,
+        max_texts=settings.max_texts,
         token_ids=settings.http_token_ids,
         pages=settings.http_pages == "on",
     )
@@ -94,6 +96,7 @@ async def open_http(
         connections=settings.max_connections,
         request_seconds=settings.http_request_seconds,
         stalled_seconds=settings.stalled_seconds,
+        keep_alive_seconds=settings.http_keep_alive_seconds,
     )
     return await listen_http(
         settings.host,
@@ -108,4 +111,5 @@ async def open_http(
 def places(settings: Settings, grpc_port: int, http_port: int) -> str:
     """Where a server listens, as its log says it; 0 for no HTTP."""
     host, s = settings.host, "s" if settings.tls_cert else ""
-    return f"grpc{s} {host}:{grpc_port}" + (f" and http{s} {host}:{http_port}" if http_port else "")
+    http = f" and http{s} {address_of(host, http_port)}" if http_port else ""
+    return f"grpc{s} {address_of(host, grpc_port)}{http}"

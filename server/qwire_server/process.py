@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -46,6 +47,10 @@ async def serve(settings: Settings, make: Callable[[Settings], Server] = Server)
         _LOG.warning("stopped while the model was loading")
         os._exit(0)
     starting.result()
+    # What loading made lives as long as the process: without this the collector looks at all of it
+    # again and again, and every thread waits for tenths of a second each time.
+    gc.collect()
+    gc.freeze()
     status = await server.run(stopping)
     if status:
         # A thread may be stuck in the device's driver, and an ordinary exit would wait for it.

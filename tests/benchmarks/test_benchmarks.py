@@ -188,3 +188,12 @@ def test_instructed_queries_have_the_same_vectors_in_all_ways(tmp_path: Path):
         assert max(case["largest_difference_to_whole"].values()) < 1e-5
         computed = case["computed_per_query"]
         assert computed["shared"] < computed["whole"] / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_pauses_of_the_event_loop_are_told_for_each_kind_of_body():
+    kinds = ("empty lists", "half a surrogate at the end", "2,048 vectors as base64")
+    printed = run("benchmarks.event_loop", "--only", *kinds, timeout=80)
+    statuses = [line.split()[-4] for line in printed.splitlines() if line.startswith(kinds)]
+    assert statuses == ["400", "400", "200"]

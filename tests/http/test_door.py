@@ -58,6 +58,13 @@ def test_what_another_page_can_send_without_asking_is_refused(web: Front, kind: 
         assert "Content-Type: application/json" in reply.text
 
 
+def test_a_body_without_a_type_needs_a_key_beside_it(web: Front):
+    """No page of another origin may send that header without asking first."""
+    body = b'{"input":"a"}'
+    with_key = httpx.post(web.url + PATH, content=body, headers={"authorization": "Bearer x"})
+    assert with_key.status_code == 200
+
+
 def test_json_may_name_its_charset(web: Front):
     kind = "Application/JSON; charset=utf-8"
     reply = httpx.post(web.url + PATH, content=b'{"input":"a"}', headers={"content-type": kind})
@@ -139,8 +146,8 @@ def test_no_error_repeats_a_text(web: Front):
 
 
 def test_an_unknown_path_and_a_wrong_method_say_where_to_look(web: Front):
-    """In OpenAI's shape: its SDK with a base_url that lacks /v1 is the usual reason."""
-    unknown = httpx.post(f"{web.url}/embeddings", json={})
+    """In OpenAI's shape."""
+    unknown = httpx.post(f"{web.url}/v2/embeddings", json={})
     assert unknown.status_code == 404
     assert "/docs" in unknown.json()["error"]["message"]
     assert httpx.get(f"{web.url}/v1/chat/completions").status_code == 404
@@ -168,6 +175,7 @@ def test_pages_may_use_nothing_from_elsewhere(web: Front):
 def test_the_document_that_docs_shows_has_every_route_and_field(web: Front):
     told = httpx.get(f"{web.url}/openapi.json").json()
     routes = {"/v1/embeddings", "/v1/models", "/v1/models/{name}", "/rerank", "/v1/rerank"}
+    routes |= {"/v1/embed", "/v2/embed"}
     routes |= {"/v2/rerank", "/embed", "/info", "/health/live", "/health/ready", "/metrics"}
     assert set(told["paths"]) == routes
     body = told["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"]

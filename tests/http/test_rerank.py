@@ -78,6 +78,15 @@ def test_the_shape_of_text_embeddings_inference_at_the_same_path(both: Front):
     assert [rank["text"] for rank in told] == [DOCUMENTS[rank["index"]] for rank in told]
 
 
+def test_the_word_after_reranker_is_a_name_of_it(both: Front):
+    """Here it is a folder."""
+    given = both.server._settings.reranker
+    assert given is not None
+    for name, status in ((given, 200), (given + "x", 404)):
+        fields = {"model": name, "query": QUERY, "documents": DOCUMENTS}
+        assert httpx.post(f"{both.url}/v1/rerank", json=fields).status_code == status
+
+
 def test_an_instruction_replaces_the_task(both: Front):
     fields = {"query": QUERY, "documents": DOCUMENTS, "instruction": "Find cities"}
     told = httpx.post(f"{both.url}/v1/rerank", json=fields).json()
@@ -96,7 +105,7 @@ def test_an_instruction_replaces_the_task(both: Front):
         ({"documents": ["a"], "top_n": 0}, 400, "`top_n`"),
         ({"documents": ["a"], "model": "another"}, 404, "is not served here"),
         ({"documents": ["a"], "query": None}, 400, "`query`"),
-        ({"documents": ["a"] * 2000}, 400, "at most"),
+        ({"documents": ["a"] * 2049}, 400, "at most 2048"),
     ],
     ids=lambda value: str(value)[:30],
 )

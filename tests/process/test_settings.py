@@ -112,3 +112,43 @@ def test_the_prefix_cache_is_bytes_with_a_unit_or_off(value: str, told: int):
 def test_a_prefix_cache_without_a_unit_is_refused(value: str):
     with pytest.raises(StartError, match="--prefix-cache"):
         settings.load([f"--prefix-cache={value}"])
+
+
+SWITCHES = ["http_token_ids", "insecure_listen", "deterministic"]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--{}"], True),
+        (["--no-{}"], False),
+        (["--{}", "true"], True),
+        (["--{}=true"], True),
+        (["--{}", "False"], False),
+        (["--{}=false"], False),
+        (["--{}", "on"], True),
+        (["--{}", "0"], False),
+        (["--{}", "--grpc-port", "1"], True),
+    ],
+    ids=str,
+)
+def test_a_switch_takes_the_words_that_the_table_of_settings_has(
+    name: str, words: list[str], told: bool
+):
+    arguments = [word.format(name.replace("_", "-")) for word in words]
+    assert getattr(settings.load(arguments), name) is told
+
+
+def test_every_setting_of_yes_or_no_is_such_a_switch():
+    switches = [name for name, field in Settings.model_fields.items() if field.annotation is bool]
+    assert sorted(switches) == sorted(SWITCHES)
+
+
+@pytest.mark.parametrize(
+    "words", [["--http-token-ids", "maybe"], ["--http-token-ids=maybe"], ["--host", "true", "x"]]
+)
+def test_another_word_behind_a_switch_is_one_line(words: list[str]):
+    with pytest.raises(StartError) as refusal:
+        settings.load(words)
+    assert "\n" not in str(refusal.value)

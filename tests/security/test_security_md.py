@@ -29,7 +29,7 @@ def test_the_numbers_are_those_of_the_code():
     settings = Settings()
     said = {
         "16 MiB": MAX_MESSAGE_BYTES == settings.http_body_bytes == 16 * 2**20,
-        "1,024; 256 KiB": (settings.max_texts, settings.max_text_bytes) == (1024, 256 * 1024),
+        "2,048; 256 KiB": (settings.max_texts, settings.max_text_bytes) == (2048, 256 * 1024),
         "8 KiB": MAX_INSTRUCTION_BYTES == 8 * 1024,
         "256 |": settings.client_streams == 256,
         "60 s, then the stream": settings.stalled_seconds == 60,

@@ -52,7 +52,7 @@ async def test_describe_tells_everything_that_a_client_needs(qwen: Running, tiny
     assert told.prompts.query == QUERY_PROMPT
     assert told.prompts.template == "Instruct: {instruction}\nQuery:"
     assert list(told.languages) == ["mul"]
-    assert told.limits.texts_per_request == 1024
+    assert told.limits.texts_per_request == 2048
     assert told.limits.bytes_per_message == 16 * 2**20
 
 

@@ -167,7 +167,7 @@ async def test_a_stream_that_is_not_understood_ends_with_the_reason(both, messag
 
 async def test_errors_name_what_is_wrong(both: Running):
     invalid = grpc.StatusCode.INVALID_ARGUMENT
-    many = rank_pb.RerankRequest(query="q", documents=["a"] * 1025)
+    many = rank_pb.RerankRequest(query="q", documents=["a"] * 2049)
     assert await code_of(both.ranking.Rerank(many)) == (invalid, "INVALID_REQUEST", None)
     large = rank_pb.RerankRequest(query="q", documents=["a", "b" * 300_000])
     assert await code_of(both.ranking.Rerank(large)) == (invalid, "TEXT_TOO_LARGE", 1)
@@ -205,7 +205,7 @@ async def test_a_reranker_alone_scores_and_does_not_embed(alone: Running):
     assert await code_of(alone.stub.Embed(pb.EmbedRequest(texts=["a"]))) == failed
     description = await alone.stub.Describe(pb.DescribeRequest())
     assert (description.model, description.reranker.model) == ("", RANKER_ID)
-    assert description.limits.texts_per_request == 1024
+    assert description.limits.texts_per_request == 2048
     stats = await alone.stub.Stats(pb.StatsRequest())
     assert stats.texts == len(DOCUMENTS)
 

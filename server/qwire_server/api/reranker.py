@@ -49,14 +49,20 @@ class Ranking:
 
     Attributes:
         scores: from 0 to 1, or log-odds if raw ones were asked for.
+        log_odds: what the order goes by: as numbers from 0 to 1, all above 37 are equal.
         tokens: computed, prompt and query included.
         cut: left out of the document.
     """
 
     scores: list[float]
+    log_odds: list[float]
     tokens: list[int]
     cut: list[int]
     timings: Timings = NO_TIME
+
+    def order(self, top_n: int | None = None) -> list[int]:
+        """Positions of the documents, the best first, at most `top_n` of them."""
+        return ranked(self.log_odds, top_n)
 
 
 class Reranker:
@@ -89,8 +95,9 @@ class Reranker:
         """
         plan = self.plan(call, query, options)
         reply = await self.embedder.reply(call, plan, documents)
-        scores = scores_of(reply.rows, options)
-        return Ranking(scores, reply.tokens, reply.cut, reply.timings)
+        log_odds = log_odds_of(reply.rows)
+        scores = log_odds if options.raw_scores else scores_of(log_odds)
+        return Ranking(scores, log_odds, reply.tokens, reply.cut, reply.timings)
 
     def plan(self, call: Call, query: str, options: RankOptions) -> Plan:
         """Check a query and its options.
@@ -110,15 +117,20 @@ class Reranker:
         )
 
 
-def scores_of(rows: Rows, options: RankOptions) -> list[float]:
-    """Scores of finished rows, in their order."""
+def log_odds_of(rows: Rows) -> list[float]:
+    """Log-odds of finished rows, in their order."""
     log_odds: list[float] = np.frombuffer(rows.data, "<f4").tolist()
-    return log_odds if options.raw_scores else [_sigmoid(x) for x in log_odds]
+    return log_odds
 
 
-def ranked(scores: Sequence[float], top_n: int | None = None) -> list[int]:
-    """Positions by falling score, at most `top_n` of them; equal scores keep their order."""
-    order = sorted(range(len(scores)), key=lambda i: scores[i], reverse=True)
+def scores_of(log_odds: Sequence[float]) -> list[float]:
+    """The same as numbers from 0 to 1."""
+    return [_sigmoid(x) for x in log_odds]
+
+
+def ranked(log_odds: Sequence[float], top_n: int | None = None) -> list[int]:
+    """Positions by falling log-odds, at most `top_n` of them; equal ones keep their order."""
+    order = sorted(range(len(log_odds)), key=lambda i: log_odds[i], reverse=True)
     return order if top_n is None else order[:top_n]
 
 

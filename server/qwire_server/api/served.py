@@ -82,6 +82,7 @@ class Served:
     dtype: str
     limits: Limits
     aliases: tuple[str, ...] = ()
+    given: str = ""  # the word after --model or --reranker, which is a name too
     checked: Checked | None = None  # None where a test or a benchmark brings its own model
     peak_flops: float = 0.0
 
@@ -154,8 +155,9 @@ class Served:
             )
 
     def answers_to(self, name: str) -> bool:
-        """Whether a name is that of this model: in full, its last path component, an alias."""
-        return any(same_model(name, own) for own in (self.model, *self.aliases))
+        """Whether a name is that of this model, an alias, or the word that the settings have."""
+        names = filter(None, (self.model, self.given, *self.aliases))
+        return any(same_model(name, own) for own in names)
 
     def _prompt(self, options: Options) -> str:
         if options.prompt_name is not None:

@@ -6,7 +6,7 @@ import socket
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from qwire_server.errors import StartError
+from qwire_server.api.bind import bind_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +33,7 @@ def kept_ports(settings: Settings) -> Iterator[Settings]:
 
 def _keep(kept: ExitStack, host: str, port: int, name: str) -> int:
     try:
-        found = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, number, _, address = found[0]
         with socket.socket(family, kind, number) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,8 +44,5 @@ def _keep(kept: ExitStack, host: str, port: int, name: str) -> int:
         shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared.bind((address[0], taken, *address[2:]))
     except OSError as error:
-        raise StartError(
-            f"cannot listen on {host}:{port} ({error.strerror or error}): the port is taken or "
-            f"the address is not this machine's; choose another with --{name}-port or --host"
-        ) from error
+        raise bind_error(host, port, error, f"--{name}-port") from error
     return taken

@@ -96,12 +96,7 @@ class Keyring:
         key = self.find(authorization)
         if key is None:
             raise Unauthenticated(_UNKNOWN if authorization else _MISSING)
-        if not suffices(key.scopes, need):
-            scopes = " or ".join(sorted(need))
-            raise PermissionDenied(
-                f"this API key may not do that: it needs the scope {scopes}; have one made "
-                f"with `qwire key new NAME --scopes {min(need)}`"
-            )
+        check_need(key.scopes, need)
         return key
 
     def check(self, key: Key, need: Need) -> None:
@@ -128,3 +123,16 @@ class Keyring:
         with contextlib.suppress(OSError):  # gone again
             if path.stat().st_mode & 0o027:
                 _LOG.warning("%s can be read or changed by others: chmod 600 %s", path, path)
+
+
+def check_need(scopes: frozenset[str], need: Need) -> None:
+    """See that a key with these scopes may do what is asked.
+
+    Raises:
+        PermissionDenied: it may not.
+    """
+    if not suffices(scopes, need):
+        raise PermissionDenied(
+            f"this API key may not do that: it needs the scope {' or '.join(sorted(need))}; have "
+            f"one made with `qwire key new NAME --scopes {min(need)}`"
+        )

@@ -146,7 +146,7 @@ def load_as(kind: type[S], argv: Sequence[str], verb: str) -> S:
         source: CliSettingsSource[S] = CliSettingsSource(
             kind,
             cli_prog_name=f"qwire {verb}",
-            cli_parse_args=list(argv),
+            cli_parse_args=flags.without_values(argv, kind.model_fields),
             formatter_class=flags.HelpFormatter,
         )
         # The underscored parameter is BaseSettings' own; mypy sees the fields only.

@@ -11,10 +11,17 @@ from qwire_server.errors import StartError
 from qwire_server.settings import variables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
+
+
+_SWITCHED = {
+    **dict.fromkeys(("true", "on", "yes", "1"), True),
+    **dict.fromkeys(("false", "off", "no", "0"), False),
+}
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -36,6 +43,26 @@ def config_file(argv: Sequence[str]) -> Path | None:
     if path is not None and not Path(path).is_file():
         raise StartError(f"--config {path}: no such file")
     return path and Path(path)
+
+
+def without_values(argv: Sequence[str], fields: Mapping[str, FieldInfo]) -> list[str]:
+    """The arguments with `--flag true` as `--flag`, and `--flag false` as `--no-flag`."""
+    switches = {
+        name.replace("_", "-") for name, field in fields.items() if field.annotation is bool
+    }
+    told: list[str] = []
+    left = list(argv)
+    while left:
+        argument = left.pop(0)
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or name not in switches:
+            told.append(argument)
+            continue
+        if not equals and left and left[0].lower() in _SWITCHED:
+            value = left.pop(0)
+        on = _SWITCHED.get(value.lower(), None if equals else True)
+        told.append(argument if on is None else f"--{name}" if on else f"--no-{name}")
+    return told
 
 
 def words(listed: str | None) -> tuple[str, ...]:

@@ -26,3 +26,9 @@ class LimitSettings(BaseModel):
     http_request_seconds: float = Field(
         60, gt=0, description="how long one HTTP request, headers and body, may take to arrive"
     )
+    http_keep_alive_seconds: float = Field(
+        75,
+        gt=0,
+        description="how long an HTTP connection stays open between two requests; longer than "
+        "proxies keep theirs, so that none sends a request to a connection that closes",
+    )

@@ -38,6 +38,11 @@ class NetworkSettings(BaseModel):
         False, description="take arrays of token ids of the served model's own tokenizer"
     )
 
+    @field_validator("host")
+    @classmethod
+    def _has_no_brackets(cls, value: str) -> str:
+        return value.strip("[]")  # of an IPv6 address; they are put where a port follows
+
     @field_validator("http_port", mode="before")
     @classmethod
     def _is_a_port(cls, value: object) -> object:

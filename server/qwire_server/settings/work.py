@@ -53,6 +53,6 @@ class WorkSettings(BaseModel):
     client_tokens_per_minute: int | None = Field(
         None, gt=0, description="most tokens a minute for one client; default: no limit"
     )
-    max_texts: int = Field(1024, gt=0, description="most texts in one request")
+    max_texts: int = Field(2048, gt=0, description="most texts in one request")
     max_text_bytes: int = Field(256 * 1024, gt=0, description="most bytes of one text (UTF-8)")
     tokenizer_threads: int = Field(2, gt=0, le=64, description="threads that tokenise")

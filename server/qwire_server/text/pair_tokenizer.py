@@ -178,7 +178,7 @@ class PairTokenizer:
         return spell(self._marks, [prompt + text for text in texts], special=special)
 
     def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
-        """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+        """Texts of token ids; one that the tokenizer has no entry for is an InvalidRequest."""
         return join(self._marks, ids, skip_special=skip_special)
 
     def _count_unknown(self, ids: NDArray[np.int32]) -> int:

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from qwire_server.errors import InvalidRequest
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tokenizers import Encoding, Tokenizer
+
+
+_LARGEST_ID = 2**32 - 1  # that the Rust library can be asked for
 
 
 class Token(NamedTuple):
@@ -34,7 +39,21 @@ def spell(rust: Tokenizer, texts: Sequence[str], *, special: bool) -> list[list[
 
 
 def join(rust: Tokenizer, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
-    """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+    """Texts of token ids.
+
+    Raises:
+        InvalidRequest: the tokenizer has no such id; the list and the position in it are named.
+    """
+    used = set().union(*ids)
+    unknown = {i for i in used if not 0 <= i <= _LARGEST_ID or rust.id_to_token(i) is None}
+    for index, row in enumerate(ids if unknown else ()):
+        for position, one in enumerate(row):
+            if one in unknown:
+                raise InvalidRequest(
+                    f"token id {one} at position {position} of list {index} is not in the "
+                    f"vocabulary, which has {rust.get_vocab_size()} entries",
+                    index=index,
+                )
     texts: list[str] = rust.decode_batch(ids, skip_special_tokens=skip_special)
     return texts
 

@@ -154,7 +154,7 @@ class Tokenizer:
         return spell(self._rust, [self._lower(prompt + text) for text in texts], special=special)
 
     def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
-        """Texts of token ids; an id that the tokenizer has no entry for is left out."""
+        """Texts of token ids; one that the tokenizer has no entry for is an InvalidRequest."""
         return join(self._rust, ids, skip_special=skip_special)
 
     def shared(self, prompt: str) -> int:

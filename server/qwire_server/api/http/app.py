@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from qwire._version import __version__
-from qwire_server.api.http import health, openai, pages, rerank, tei
+from qwire_server.api.http import cohere, health, openai, pages, rerank, tei
 from qwire_server.api.http.door import Door
 from qwire_server.api.http.errors import openai_shape, refusal
 from qwire_server.api.http.guard import CLASS_HEADER, INTERACTIVE_TEXTS, TIMEOUT_HEADER
@@ -41,7 +41,7 @@ comes back, and is in the server's log. A server that has keys wants one with ea
 `authorization: Bearer ...`.
 """
 _LISTED = ": /docs lists what there is"
-_UNKNOWN = "there is nothing at this path{} (an OpenAI base_url ends in /v1)"
+_UNKNOWN = "there is nothing at this path{}"
 _METHOD = "this path does not take that method{}"
 
 
@@ -68,6 +68,7 @@ def application(
     for router in (
         openai.routes(guard),
         rerank.routes(guard),
+        cohere.routes(guard),
         tei.routes(guard, tokenizer_threads),
         health.routes(guard.gate, metrics),
         files,

@@ -7,7 +7,9 @@ nothing. A page whose own name is made to point here is of the same origin; its 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from qwire_server.api.http.rules import Rules
 
+_ABSOLUTE = re.compile(rb"https?://([^/]*)", re.IGNORECASE)
 _HEADERS = {
     # The page and /docs need scripts, styles and answers of this server, and nothing of any other.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -45,6 +48,9 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        scope = _without_origin(scope)
+        if scope["method"] == "HEAD":  # the HTTP server leaves the body of the answer out
+            scope = {**scope, "method": "GET"}
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -58,6 +64,25 @@ class Door:
 
     def _knows(self, host: str) -> bool:
         return not self._hosts or host_name(host) in self._hosts
+
+
+def _without_origin(scope: Scope) -> Scope:
+    """The scope of a request whose target names this server too, as `GET http://host/path`.
+
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2: the target's host replaces the header's.
+    """
+    target: bytes = scope["raw_path"]
+    found = _ABSOLUTE.match(target)
+    if not found:
+        return scope
+    path = target[found.end() :] or b"/"
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {
+        **scope,
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
+        "headers": [*headers, (b"host", found[1].rpartition(b"@")[2])],
+    }
 
 
 async def _stranger(scope: Scope, receive: Receive, send: Send) -> None:

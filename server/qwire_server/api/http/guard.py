@@ -18,8 +18,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from qwire_server.api.call import Call, request_id
-from qwire_server.api.http.body import read
+from qwire_server.api.http.body import BodyReader
 from qwire_server.api.http.errors import refusal
+from qwire_server.api.http.json_scan import JsonScan
 from qwire_server.api.spans import NO_TRACING
 from qwire_server.api.trail import Trail
 from qwire_server.api.vocabulary import Vocabulary
@@ -40,20 +41,21 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from qwire_server.api.gate import Gate
-    from qwire_server.api.http.body import Body
     from qwire_server.api.http.errors import Shape
     from qwire_server.api.http.inputs import Decode
     from qwire_server.api.http.rules import Rules
     from qwire_server.api.spans import Tracing
     from qwire_server.engine.observer import Observer
 
-    B = TypeVar("B", bound=Body)
+    B = TypeVar("B")
 
 _LOG = logging.getLogger("qwire.server")
 KEY = "qwire.key"  # of a request's scope: the key that let it in, or None
 CLASS_HEADER = "x-qwire-class"
 TIMEOUT_HEADER = "x-qwire-timeout"
 INTERACTIVE_TEXTS = 16  # more in one request are bulk, unless the header says otherwise
+_VALUES_PER_TEXT = 16  # a document may be an object with fields of its own
+_VALUES = 1024  # of one body, beside its texts
 _CLIENT_GONE = Response(status_code=499)  # nobody reads it
 
 
@@ -91,6 +93,7 @@ class Guard:
         self.rules = rules
         self._observer = observer
         self._tracing = tracing
+        self._bodies = BodyReader(rules.body_bytes)
 
     def decoder(self, asked: Asked) -> Decode | None:
         """From token ids to texts, without special tokens; None if ids are not taken."""
@@ -99,12 +102,22 @@ class Guard:
         join = Vocabulary(self.gate.embedder()).join
         return partial(join, asked.call, skip_special=True)
 
+    def _scan(self) -> JsonScan:
+        """Bounds of one body: some fields for each text, and the token ids that may replace them.
+
+        Raises:
+            Unavailable: nothing is served yet, so their number is not known.
+        """
+        texts = self.rules.max_texts * _VALUES_PER_TEXT + _VALUES
+        ids = self.gate.embedder().served.limits.request_tokens if self.rules.token_ids else 0
+        return JsonScan(texts + ids, texts)
+
     async def answer(
         self,
         method: str,
         request: Request,
         shape: Shape,
-        body: type[B],
+        body: Callable[[object], B],
         work: Callable[[Asked, B], Awaitable[Response]],
     ) -> Response:
         """Read the body and do the work; whatever it raises becomes a response.
@@ -113,7 +126,7 @@ class Guard:
             method: one of our own words, for records.
             request: whose body was not yet read.
             shape: of errors.
-            body: the fields.
+            body: makes its fields of a JSON value.
             work: gives the response.
         """
         began = time.monotonic()
@@ -124,7 +137,7 @@ class Guard:
         try:
             longest_wait = self.rules.wait_seconds
             asked.call, asked.chosen_class = _urgency(asked.call, request, longest_wait)
-            fields = await read(request, body, self.rules.body_bytes)
+            fields = body(await self._bodies.read(request, self._scan()))
             response = await _unless_gone(request, asked.call, work(asked, fields))
         except RequestError as error:
             code, reason = error.grpc_code, error.code
@@ -213,4 +226,5 @@ def identity(scope: Scope) -> str:
     if key := scope.get(KEY):
         return str(key.client)
     host = scope["client"][0] if scope.get("client") else "unknown"
+    host = host.removeprefix("::ffff:") if "." in host else host  # IPv4 on a socket of both
     return f"ipv6:[{host}]" if ":" in host else f"ipv4:{host}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import WithJsonSchema
@@ -23,6 +24,9 @@ _NO_IDS = (
     "the server with --http-token-ids"
 )
 
+_NEITHER = "is neither a text nor a token id (whole numbers from 0)"
+_IDS_AT_A_TIME = 64 * 1024  # about 2 ms
+
 
 async def texts_of(sent: object, name: str, decode: Decode | None) -> list[str]:
     """The texts of a request, in their order.
@@ -39,15 +43,46 @@ async def texts_of(sent: object, name: str, decode: Decode | None) -> list[str]:
         return [sent]
     if not isinstance(sent, list) or not sent:
         raise InvalidRequest(f"`{name}` must be a text or a list of texts, at least one")
-    if all(isinstance(part, str) for part in sent):
-        return sent
-    rows = [sent] if _are_ids(sent) else sent
-    if not all(map(_are_ids, rows)):
-        raise InvalidRequest(f"`{name}` must hold texts, and nothing else")
+    if isinstance(sent[0], (str, dict)):
+        return [_only_text(part, name, index) for index, part in enumerate(sent)]
+    rows, seen = (sent if isinstance(sent[0], list) else [sent]), 0
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or not row:
+            raise _no_text(name, index)
+        if (seen := seen + len(row)) > _IDS_AT_A_TIME:
+            await asyncio.sleep(0)  # others have a turn
+            seen = 0
+        if set(map(type, row)) != {int}:
+            wrong = next(i for i, value in enumerate(row) if type(value) is not int)
+            raise _no_text(f"{name}[{index}]" if rows is sent else name, wrong)
     if decode is None:
         raise InvalidRequest(_NO_IDS.format(name=name))
     return await decode(rows)
 
 
-def _are_ids(part: object) -> bool:
-    return isinstance(part, list) and bool(part) and all(type(i) is int for i in part)
+def text_of(part: object, name: str, index: int | None = None) -> str:
+    """A text to rank, or the one in an object such as Jina's and Cohere's.
+
+    Raises:
+        InvalidRequest: there is none.
+    """
+    text = part.get("text") if isinstance(part, dict) else part
+    if not isinstance(text, str):
+        place = name if index is None else f"{name}[{index}]"
+        raise InvalidRequest(f"`{place}` is neither a text nor an object with `text`", index=index)
+    return text
+
+
+def _only_text(part: object, name: str, index: int) -> str:
+    """Of an object with an image beside its text, the vector of the text would be another one."""
+    if isinstance(part, dict) and set(part) == {"text"}:
+        part = part["text"]
+    if not isinstance(part, str):
+        raise _no_text(name, index)
+    return part
+
+
+def _no_text(name: str, index: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"`{name}[{index}]` is no text: `{name}` must hold texts, and nothing else", index=index
+    )

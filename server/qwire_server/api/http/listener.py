@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from qwire_server.api.bind import bind_error
 from qwire_server.api.http.protocol import limited
-from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ async def listen(
     Raises:
         StartError: the port is taken, or the address is not this machine's.
     """
-    sockets = _bind(host.strip("[]"), port, share_port=share_port)
+    sockets = _bind(host, port, share_port=share_port)
     config = uvicorn.Config(
         app,
         http=limited(limits),
@@ -88,6 +88,8 @@ async def listen(
         ws="none",
         log_config=None,
         access_log=False,
+        # uvicorn's type says whole seconds; the event loop takes any.
+        timeout_keep_alive=limits.keep_alive_seconds,  # type: ignore[arg-type]
         server_header=False,
         proxy_headers=False,  # who calls is who connects
     )
@@ -112,18 +114,16 @@ def _bind(host: str, port: int, *, share_port: bool) -> list[socket.socket]:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if share_port:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if family == socket.AF_INET6:  # `::` is all addresses, IPv4 too, as for gRPC
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
             taken = sockets[0].getsockname()[1] if len(sockets) > 1 else port
             one.bind((address[0], taken, *address[2:]))
             one.listen()  # a port that is bound, and not listened on, can be bound again
     except OSError as error:
         for one in sockets:
             one.close()
-        raise StartError(
-            f"cannot listen on {host}:{port} for HTTP ({error.strerror or error}): 8000 is the "
-            "default of other servers too; choose another with --http-port (0 takes a free port, "
-            "off opens none), or another --host"
+        raise bind_error(
+            host, port, error, "--http-port (0 takes a free one, off opens none)"
         ) from error
     return sockets
 

@@ -12,6 +12,7 @@ from qwire_server.api.http.guard import KEY, identity
 from qwire_server.api.http.needs import NEEDS, route_of, shape_of
 from qwire_server.engine.observer import RequestRecord
 from qwire_server.errors import RequestError
+from qwire_server.security.keyring import check_need
 from qwire_server.security.scopes import ANY, OPEN
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from qwire_server.engine.observer import Observer
     from qwire_server.security.keyring import Keyring
+    from qwire_server.security.scopes import Need
 
 _MOST_LEFT_UNREAD = 16 * 1024 * 1024  # a client that sends more is cut instead of heard out
 
@@ -31,7 +33,7 @@ class Lock:
     Args:
         app: behind it.
         keyring: the keys.
-        pages: paths that need none, beside those of `needs.py`.
+        pages: paths that need none to be read, beside those of `needs.py`.
         observer: told of each call that is refused.
     """
 
@@ -48,7 +50,8 @@ class Lock:
         headers, route = Headers(scope=scope), route_of(scope["path"])
         sent = headers.get("authorization")
         scope[KEY] = self._keyring.find(sent)
-        need = OPEN if scope["path"] in self._pages else NEEDS.get(route, ANY)
+        reads = scope["method"] in {"GET", "HEAD"}
+        need = OPEN if reads and scope["path"] in self._pages else NEEDS.get(route, ANY)
         try:
             self._keyring.admit(sent, need)
         except RequestError as error:
@@ -74,6 +77,16 @@ class Lock:
             await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def check_scope(scope: Scope, need: Need) -> None:
+    """See that the key that let a request in has the scope for what its body turned out to be.
+
+    Raises:
+        PermissionDenied: it has not.
+    """
+    if key := scope.get(KEY):
+        check_need(key.scopes, need)
 
 
 def _is_large(headers: Headers) -> bool:

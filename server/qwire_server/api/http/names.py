@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from qwire_server.errors import InvalidRequest
 from qwire_server.text.prompts import InputType
 
 # What other interfaces call the two sides, in lower case.
 _SIDES = {
     "query": InputType.QUERY,
     "search_query": InputType.QUERY,
+    "retrieval.query": InputType.QUERY,
+    "retrieval_query": InputType.QUERY,
     "document": InputType.DOCUMENT,
     "passage": InputType.DOCUMENT,
     "search_document": InputType.DOCUMENT,
+    "retrieval.passage": InputType.DOCUMENT,
+    "retrieval_document": InputType.DOCUMENT,
     "none": InputType.NONE,
 }
 SIDES = ", ".join(_SIDES)
@@ -25,6 +30,17 @@ def split(name: str) -> tuple[str, InputType | None]:
     return name, None
 
 
-def side_of(word: str) -> InputType | None:
-    """The side that a word names, in any case; None if it names none."""
-    return _SIDES.get(word.lower())
+def side_of(field: str, word: str | None) -> InputType | None:
+    """The side that a field names, in any case; None if it was left out.
+
+    Raises:
+        InvalidRequest: it names none.
+    """
+    if word is None:
+        return None
+    try:
+        return _SIDES[word.lower()]
+    except KeyError:
+        raise InvalidRequest(
+            f"`{field}` may be one of {SIDES}; for another task, say it in words as `instruction`"
+        ) from None

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwire_server.api.http.errors import openai_shape, rerank_shape, tei_shape
-from qwire_server.security.scopes import ANY, EMBED, METRICS, OPEN, RERANK
+from qwire_server.security.scopes import ANY, EMBED, METRICS, OPEN, RERANK, TEXTS
 
 if TYPE_CHECKING:
     from qwire_server.api.http.errors import Shape
     from qwire_server.security.scopes import Need
 
 NEEDS: dict[str, Need] = {
+    "/": TEXTS,  # its body says which of the two
+    "/embeddings": EMBED,
     "/v1/embeddings": EMBED,
+    "/v1/embed": EMBED,
+    "/v2/embed": EMBED,
+    "/models": ANY,
     "/v1/models": ANY,
     "/v1/models/{name:path}": ANY,
     "/rerank": RERANK,
@@ -28,13 +33,16 @@ NEEDS: dict[str, Need] = {
     "/openapi.json": OPEN,
 }
 _SHAPES: dict[str, Shape] = {
+    "/": tei_shape,
+    "/v1/embed": rerank_shape,
+    "/v2/embed": rerank_shape,
     "/rerank": rerank_shape,
     "/v1/rerank": rerank_shape,
     "/v2/rerank": rerank_shape,
     "/embed": tei_shape,
     "/info": tei_shape,
 }
-_MODEL = "/v1/models/"
+_MODEL = ("/v1/models/", "/models/")
 
 
 def route_of(path: str) -> str:

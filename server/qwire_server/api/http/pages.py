@@ -23,7 +23,7 @@ def routes() -> APIRouter:
             name = file.relative_to(_FOLDER).as_posix()
             names = {name, "" if name == _INDEX else name.removesuffix(".html")}
             for each in sorted(names):
-                router.add_api_route(f"/{each}", _sent(file), methods=["GET", "HEAD"])
+                router.add_api_route(f"/{each}", _sent(file), methods=["GET"])
     return router
 
 

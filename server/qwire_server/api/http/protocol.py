@@ -29,11 +29,13 @@ class ConnectionLimits:
         connections: most that are open.
         request_seconds: from the first byte of a request, or from the beginning, to its last.
         stalled_seconds: that a response may lie unread.
+        keep_alive_seconds: between a response and the first byte of the next request.
     """
 
     connections: int = 4096
     request_seconds: float = 60.0
     stalled_seconds: float = 60.0
+    keep_alive_seconds: float = 75.0
 
 
 def limited(limits: ConnectionLimits) -> type[asyncio.Protocol]:
@@ -103,10 +105,19 @@ class LimitedProtocol(H11Protocol):
             self._reading = self._after(self.limits.request_seconds, self._too_slow)
 
     def _is_owed(self) -> bool:
-        return self.cycle is None or self.cycle.more_body or self.cycle.response_complete
+        if self.cycle is None or self.cycle.more_body:
+            return True
+        # Between two requests uvicorn's own clock runs, until the first byte of the next.
+        return self.cycle.response_complete and bool(self.conn.trailing_data[0])
 
     def _too_slow(self) -> None:
-        answered = self.cycle is not None and self.cycle.response_started
+        cycle = self.cycle
+        # Of a request whose body drips on; if that is whole, it is the next one that is too slow.
+        answered = (
+            cycle is not None
+            and cycle.response_started
+            and (cycle.more_body or not cycle.response_complete)
+        )
         self._end(b"408 Request Timeout", "" if answered else _TOO_SLOW)
 
     def _check_reader(self) -> None:

@@ -18,6 +18,7 @@ class Rules:
         origins: web origins whose pages may call; `*` for all.
         body_bytes: most of one request's body.
         wait_seconds: longest that a request without a deadline waits for room in the queue.
+        max_texts: of one request; it bounds what a body may hold.
         token_ids: whether arrays of token ids are taken in place of texts.
         pages: whether the page, /docs and /openapi.json are there.
     """
@@ -26,6 +27,7 @@ class Rules:
     origins: tuple[str, ...] = ()
     body_bytes: int = 16 * 1024 * 1024
     wait_seconds: float = 45.0
+    max_texts: int = 2048
     token_ids: bool = False
     pages: bool = True
 

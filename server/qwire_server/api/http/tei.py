@@ -1,4 +1,4 @@
-"""`/embed` and `/info` as text-embeddings-inference answers them. No policy."""
+"""`/embed`, `/info` and `POST /` as text-embeddings-inference answers them. No policy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.requests import Request  # noqa: TC002  FastAPI reads the annotations
-from starlette.responses import Response
+from starlette.responses import Response  # noqa: TC002
 
 from qwire._version import __version__
 from qwire_server.api.call import Options
-from qwire_server.api.http import vectors
+from qwire_server.api.http import names, vectors
 from qwire_server.api.http.body import Body, documented
 from qwire_server.api.http.errors import tei_shape
 from qwire_server.api.http.inputs import Input, texts_of
+from qwire_server.api.http.lock import check_scope
+from qwire_server.api.http.reply import PartsResponse
+from qwire_server.api.http.rerank import RerankBody, ranker
 from qwire_server.api.http.truncation import Direction, by_direction
+from qwire_server.security.scopes import EMBED, RERANK
 
 if TYPE_CHECKING:
     from qwire_server.api.http.guard import Asked, Guard
@@ -27,44 +31,60 @@ _POOLINGS = {"last": "last_token"}  # the others have the same name there
 
 
 class EmbedBody(Body):
-    """A request to `/embed`."""
+    """A request to `/embed`; the model and the format are Hugging Face's own client's."""
 
     inputs: Input
-    normalize: bool = True
+    normalize: bool | None = None
     truncate: bool | None = None
-    truncation_direction: Direction = "Right"
+    truncation_direction: Direction | None = None
     prompt_name: str | None = None
     dimensions: int | None = None
+    encoding_format: vectors.Format = None
+    model: str | None = None
 
     def options(self) -> Options:
         """The fields in our own words."""
         return Options(
+            model=names.split(self.model or "")[0] or None,
             prompt_name=self.prompt_name,
             dimensions=self.dimensions,
-            normalize=self.normalize,
+            normalize=self.normalize is not False,
             truncate=by_direction(self.truncate, self.truncation_direction),
         )
 
 
 def routes(guard: Guard, tokenizer_threads: int) -> APIRouter:
     """The routes, on this guard."""
-    router, gate = APIRouter(tags=["text-embeddings-inference"]), guard.gate
+    router, gate, rank = APIRouter(tags=["text-embeddings-inference"]), guard.gate, ranker(guard)
 
     async def embed(asked: Asked, body: EmbedBody) -> Response:
         embedder = gate.embedder()
+        in_base64 = vectors.is_base64("encoding_format", body.encoding_format)
         texts = await texts_of(body.inputs, "inputs", guard.decoder(asked))
         options = replace(body.options(), request_class=asked.count(len(texts)))
         reply = await embedder.embed(asked.call, texts, options)
         asked.tokens, asked.cut = sum(reply.tokens), sum(reply.cut)
-        rows = await vectors.written(reply.rows, reply.form.dimensions, base64=False)
+        rows = await vectors.written(reply.rows, reply.form.dimensions, base64=in_base64 is True)
         headers = _headers(sum(map(len, texts)), asked.tokens, reply.timings)
-        whole = b"[%b]" % b",".join(rows)
-        return Response(whole, headers=headers, media_type="application/json")
+        return PartsResponse(list(vectors.listed(rows)), headers)
 
     @router.post("/embed", openapi_extra=documented(EmbedBody))
     async def embed_route(request: Request) -> Response:
         """Embed a text or a list of texts."""
-        return await guard.answer("/embed", request, tei_shape, EmbedBody, embed)
+        return await guard.answer("/embed", request, tei_shape, EmbedBody.of, embed)
+
+    @router.post("/", include_in_schema=False)
+    async def root_route(request: Request) -> Response:
+        """`/embed` or `/rerank`, as the body says; Hugging Face's clients post here."""
+
+        async def either(asked: Asked, body: EmbedBody | RerankBody) -> Response:
+            if isinstance(body, RerankBody):
+                check_scope(request.scope, RERANK)
+                return await rank(asked, body)
+            check_scope(request.scope, EMBED)
+            return await embed(asked, body)
+
+        return await guard.answer("/", request, tei_shape, _either_body, either)
 
     @router.get("/info")
     async def info() -> dict[str, Any]:
@@ -78,6 +98,11 @@ def routes(guard: Guard, tokenizer_threads: int) -> APIRouter:
         return _info(reranker.served, {"reranker": labels}, tokenizer_threads)
 
     return router
+
+
+def _either_body(sent: object) -> EmbedBody | RerankBody:
+    ranks = isinstance(sent, dict) and "inputs" not in sent and "query" in sent
+    return RerankBody.of(sent) if ranks else EmbedBody.of(sent)
 
 
 def _headers(characters: int, tokens: int, took: Timings) -> dict[str, str]:

@@ -10,17 +10,37 @@ from __future__ import annotations
 
 import asyncio
 from binascii import b2a_base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 import orjson
+from pydantic import WithJsonSchema
+
+from qwire_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qwire_server.engine.work import Rows
 
+Format: TypeAlias = Annotated[Any, WithJsonSchema({"enum": ["float", "base64", None]})]
 _VALUES_AT_A_TIME = 32 * 1024  # about a millisecond of floats, or less
+
+
+def is_base64(field: str, sent: object) -> bool | None:
+    """How a field wants vectors: a word, or a list of one word, as LiteLLM and Jina's users send.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    word = sent[0] if isinstance(sent, list) and len(sent) == 1 else sent
+    if word is None:
+        return None
+    if word not in ("float", "base64"):
+        raise InvalidRequest(
+            f"`{field}` may be float or base64, both of float32 (gRPC has smaller encodings)"
+        )
+    return bool(word == "base64")
 
 
 async def written(rows: Rows, dim: int, *, base64: bool) -> list[bytes]:
@@ -31,6 +51,14 @@ async def written(rows: Rows, dim: int, *, base64: bool) -> list[bytes]:
             await asyncio.sleep(0)
         values += _base64(part, dim * 4) if base64 else _floats(part, dim)
     return values
+
+
+def listed(rows: list[bytes]) -> Iterator[bytes]:
+    """Rows that are JSON already, as pieces of a list."""
+    for i, row in enumerate(rows):
+        yield b"," if i else b"["
+        yield row
+    yield b"]"
 
 
 def _parts(data: memoryview, dim: int) -> Iterator[memoryview]:

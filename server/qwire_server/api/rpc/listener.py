@@ -12,12 +12,12 @@ from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire.v1 import rerank_pb2 as rank_pb
 from qwire.v1 import rerank_pb2_grpc as rank_grpc
 from qwire_server.api import tei
+from qwire_server.api.bind import address_of, bind_error, find_error
 from qwire_server.api.rpc import core
 from qwire_server.api.rpc.health import HealthService
 from qwire_server.api.rpc.ranking import RerankingService
 from qwire_server.api.rpc.reflection import add_reflection
 from qwire_server.api.rpc.service import EmbeddingService
-from qwire_server.errors import StartError
 from qwire_server.pb.tei.v1 import tei_pb2
 
 if TYPE_CHECKING:
@@ -70,16 +70,15 @@ async def listen(
         files = (pb, rank_pb, tei_pb2, health_pb2)
         names = [s.full_name for f in files for s in f.DESCRIPTOR.services_by_name.values()]
         add_reflection(server, guard, names)
-    address = f"{host}:{port}"
+    address = address_of(host, port)
     try:
         if tls:
             bound = server.add_secure_port(address, _credentials(tls))
         else:
             bound = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise StartError(
-            f"cannot listen on {address}: the port is taken or the address is not this "
-            "machine's; choose another with --grpc-port or --host (0 takes a free port)"
+        raise bind_error(
+            host, port, find_error(host, port), "--grpc-port (0 takes a free one)"
         ) from error
     await server.start()
     return server, bound

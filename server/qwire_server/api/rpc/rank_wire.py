@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
-from qwire_server.api.reranker import RankOptions, ranked, scores_of
+from qwire_server.api.reranker import RankOptions, log_odds_of, scores_of
 from qwire_server.api.rpc.wire import known, optional
 from qwire_server.engine.work import RequestClass
 from qwire_server.text.tokenizer import Truncate
@@ -46,7 +46,7 @@ def rerank_response(
                 score=ranking.scores[i],
                 document=request.documents[i] if request.return_documents else None,
             )
-            for i in ranked(ranking.scores, top_n)
+            for i in ranking.order(top_n)
         ],
         usage=pb.TextUsage(tokens=ranking.tokens, cut=ranking.cut),
         model=served.model,
@@ -56,10 +56,11 @@ def rerank_response(
 
 def rank_stream_response(answer: Answer, options: RankOptions) -> rank_pb.RerankStreamResponse:
     """One reply of `RerankStream` that holds scores, errors or both."""
+    log_odds = log_odds_of(answer.rows)
     tokens, cut, unknown = zip(*answer.usage, strict=True) if answer.usage else ((), (), ())
     return rank_pb.RerankStreamResponse(
         ids=answer.ids,
-        scores=scores_of(answer.rows, options),
+        scores=log_odds if options.raw_scores else scores_of(log_odds),
         usage=pb.TextUsage(tokens=tokens, cut=cut, unknown=unknown),
         errors=[
             pb.TextError(id=i, code=error.code, message=error.message) for i, error in answer.errors

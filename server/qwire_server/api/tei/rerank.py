@@ -42,7 +42,7 @@ class RerankService(pb_grpc.RerankServicer):
             took = wire.metadata(chars, tally.tokens, began, ranking.timings)
             await context.send_initial_metadata(wire.headers(reranker.served.device, took))
             shown = texts if request.return_text else None
-            return wire.rerank_response(ranking.scores, shown, took)
+            return wire.rerank_response(ranking.log_odds, shown, took, raw=request.raw_scores)
 
     async def RerankStream(
         self, request_iterator: AsyncIterator[pb.RerankStreamRequest], context: Context
@@ -60,7 +60,7 @@ class RerankService(pb_grpc.RerankServicer):
                     flow = stream.flow
                     tally.texts, tally.tokens, tally.cut = flow.texts, flow.tokens, flow.cut
             took = wire.metadata(stream.chars, tally.tokens, began, stream.timings)
-            return wire.rerank_response(stream.scores, stream.shown, took)
+            return wire.rerank_response(stream.log_odds, stream.shown, took, raw=stream.raw)
 
 
 def _chars(request: pb.RerankStreamRequest) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qwire_server.api.chunk import Answer
 from qwire_server.api.flow import Flow
-from qwire_server.api.reranker import RankOptions, scores_of
+from qwire_server.api.reranker import RankOptions, log_odds_of
 from qwire_server.api.tei import wire
 from qwire_server.api.timings import NO_TIME, Timings
 from qwire_server.errors import RequestTooLarge
@@ -50,12 +50,17 @@ class RerankStream:
         self._arrivals = arrivals
         self._reranker = reranker
         self._options: RankOptions | None = None  # the first message's
-        self._scores: dict[int, float] = {}
+        self._log_odds: dict[int, float] = {}
 
     @property
-    def scores(self) -> list[float]:
+    def log_odds(self) -> list[float]:
         """Of all texts, in their order."""
-        return [self._scores[i] for i in range(len(self._scores))]
+        return [self._log_odds[i] for i in range(len(self._log_odds))]
+
+    @property
+    def raw(self) -> bool:
+        """Whether log-odds are wanted as scores, as the first message says."""
+        return self._options is not None and self._options.raw_scores
 
     async def serve(self) -> None:
         """Score all texts up to the client's half-close.
@@ -102,7 +107,5 @@ class RerankStream:
     def _keep(self, answer: Answer) -> None:
         for _, error in answer.errors:
             raise error
-        assert self._options  # the first message came before its answer
-        scores = scores_of(answer.rows, self._options)
-        self._scores.update(zip(answer.ids, scores, strict=True))
+        self._log_odds.update(zip(answer.ids, log_odds_of(answer.rows), strict=True))
         self.timings = max(self.timings, answer.timings, key=Timings.total)

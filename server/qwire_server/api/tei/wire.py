@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qwire._version import __version__
 from qwire_server.api.call import Options
-from qwire_server.api.reranker import RankOptions, ranked
+from qwire_server.api.reranker import RankOptions, ranked, scores_of
 from qwire_server.errors import InvalidRequest
 from qwire_server.pb.tei.v1 import tei_pb2 as pb
 from qwire_server.text.prompts import InputType, prompt_named
@@ -169,12 +169,17 @@ def headers(device: str, took: pb.Metadata) -> tuple[tuple[str, str], ...]:
 
 
 def rerank_response(
-    scores: Sequence[float], texts: Sequence[str] | None, took: pb.Metadata
+    log_odds: Sequence[float],
+    texts: Sequence[str] | None,
+    took: pb.Metadata,
+    *,
+    raw: bool,
 ) -> pb.RerankResponse:
-    """Scores by falling value, with their texts if they are asked for."""
+    """Scores by falling log-odds, with their texts if they are asked for."""
+    scores = log_odds if raw else scores_of(log_odds)
     ranks = [
         pb.Rank(index=i, score=scores[i], text=None if texts is None else texts[i])
-        for i in ranked(scores)
+        for i in ranked(log_odds)
     ]
     return pb.RerankResponse(ranks=ranks, metadata=took)
 
