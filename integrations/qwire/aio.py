@@ -118,8 +118,9 @@ class AsyncClient:
         self,
         texts: Sequence[str],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -137,6 +138,7 @@ class AsyncClient:
             expected_fingerprint=expected_fingerprint,
             input_type=input_type,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -156,6 +158,7 @@ class AsyncClient:
         text: str,
         *,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -165,8 +168,9 @@ class AsyncClient:
         """Embed one question, float32 `(dim,)`; see `Client.embed_query`."""
         embeddings = await self.embed(
             as_query(text),
-            input_type="query",
+            input_type="query" if prompt_name is None else None,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -180,6 +184,7 @@ class AsyncClient:
         texts: Sequence[str],
         *,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -194,7 +199,9 @@ class AsyncClient:
         """Embed documents, float32 `(n, dim)`; see `Client.embed_documents`."""
         embeddings = await self.embed(
             texts,
+            input_type="document" if prompt_name is None else None,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -215,8 +222,9 @@ class AsyncClient:
         | AsyncIterable[str]
         | AsyncIterable[tuple[Any, str]],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -236,6 +244,7 @@ class AsyncClient:
             expected_fingerprint=expected_fingerprint,
             input_type=input_type,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -298,13 +307,17 @@ class AsyncClient:
         self,
         texts: Sequence[str],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         timeout: float | None = None,
     ) -> TokenCounts:
         """Tokens that `embed` would use; see `Client.count_tokens`."""
         options = embed_options(
-            model=self._state.config.model, input_type=input_type, instruction=instruction
+            model=self._state.config.model,
+            input_type=input_type,
+            instruction=instruction,
+            prompt_name=prompt_name,
         )
         job = CountJob(texts, options)
         await self._run(COUNT_TOKENS, job, timeout, None)

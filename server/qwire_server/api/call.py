@@ -50,12 +50,13 @@ class Options:
     """How texts are to be embedded; the fields are those of `qwire.v1.EmbedOptions`.
 
     Attributes:
-        prompt_name: of one of the model's own prompts, instead of `input_type` and `instruction`.
+        input_type: None where the request does not say; see `prompt_for`.
+        prompt_name: of one of the model's prompts, instead of `input_type` and `instruction`.
     """
 
     model: str | None = None
     expected_fingerprint: str | None = None
-    input_type: InputType = InputType.DOCUMENT
+    input_type: InputType | None = None
     instruction: str | None = None
     dimensions: int | None = None
     normalize: bool = True

@@ -20,7 +20,6 @@ from qwire_server.api.http.inputs import Input, texts_of
 from qwire_server.api.http.listing import listed
 from qwire_server.api.http.truncation import by_word
 from qwire_server.errors import InvalidRequest, ModelNotFound
-from qwire_server.text.prompts import InputType
 
 if TYPE_CHECKING:
     from qwire_server.api.embedder import Reply
@@ -39,6 +38,7 @@ class EmbeddingsBody(Body):
     user: object = None
     input_type: str | None = Field(None, description=f"one of {names.SIDES}")
     instruction: str | None = Field(None, description="the task, in the model's own template")
+    prompt_name: str | None = Field(None, description="of a prompt, instead of the two above")
     truncate: str | None = Field(None, description="end (default), start or none")
     normalize: bool = True
     expected_fingerprint: str | None = None
@@ -55,8 +55,9 @@ class EmbeddingsBody(Body):
         return Options(
             model=model or None,
             expected_fingerprint=self.expected_fingerprint,
-            input_type=side or InputType.DOCUMENT,
+            input_type=side,
             instruction=self.instruction,
+            prompt_name=self.prompt_name,
             dimensions=self.dimensions,
             normalize=self.normalize,
             truncate=by_word(self.truncate),
