@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qwire_server.api.served import Served
 from qwire_server.checkpoint import fingerprint, layout, source
-from qwire_server.checkpoint.prompts import prompt_warnings
+from qwire_server.checkpoint.model_prompts import prompt_warnings
 from qwire_server.engine.arithmetic import UNKNOWN, Arithmetic
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.errors import ModelError

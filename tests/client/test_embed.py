@@ -369,7 +369,9 @@ def test_describe_has_every_field_of_the_contract(client):
 
     def names(message):
         return {
-            field.name: names(field.message_type) if field.message_type else None
+            field.name: names(kind)
+            if (kind := field.message_type) and not kind.GetOptions().map_entry
+            else None
             for field in message.fields
         }
 

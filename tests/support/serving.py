@@ -14,7 +14,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire.v1 import rerank_pb2_grpc as rank_grpc
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
-from qwire_server.checkpoint.prompts import INSTRUCTION_TEMPLATE, Prompts
+from qwire_server.checkpoint.model_prompts import INSTRUCTION_TEMPLATE, Prompts
 from qwire_server.load import LoadedModel
 from qwire_server.serve import Server
 from qwire_server.settings import Settings

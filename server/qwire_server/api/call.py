@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from qwire_server.api.trail import Trail
 from qwire_server.engine.work import Encoding, RequestClass
-from qwire_server.text.prompts import InputType
 from qwire_server.text.tokenizer import Truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qwire_server.text.prompts import InputType
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 

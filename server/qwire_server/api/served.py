@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwire_server.api.call import Call, Options
-    from qwire_server.checkpoint.prompts import Prompts
+    from qwire_server.checkpoint.model_prompts import Prompts
     from qwire_server.text.tokenizer import Truncate
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # of a request, decompressed

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from qwire_server.checkpoint.prompts import Prompts, read_prompts
+from qwire_server.checkpoint.model_prompts import Prompts, read_prompts
 from qwire_server.errors import ModelError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ByteSize, Field, field_validator
 
-from qwire_server.settings.prompts import prompt_text
+from qwire_server.settings.prompt_text import prompt_text
 from qwire_server.settings.sizes import with_unit
 
 
@@ -44,11 +44,11 @@ class ModelSettings(BaseModel):
     )
     query_prompt: str | None = Field(
         None,
-        description="text before each query instead of the model's own, with \\n for a newline, such "
-        "as 'Instruct: Given a question, retrieve passages that answer it\\nQuery:'",
+        description="text before each query, instead of the prompt in the model's folder; \\n is a "
+        "newline: 'Instruct: Given a question, retrieve passages that answer it\\nQuery:'",
     )
     document_prompt: str | None = Field(
-        None, description="text before each document instead of the model's own"
+        None, description="text before each document, instead of the prompt in the model's folder"
     )
     max_tokens: int | None = Field(
         None, gt=2, description="most tokens of a text; default: what the model takes"

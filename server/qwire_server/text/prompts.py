@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qwire_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from qwire_server.checkpoint.prompts import Prompts
+    from qwire_server.checkpoint.model_prompts import Prompts
 
 
 class InputType(IntEnum):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qwire_server.api.served import Served
     from qwire_server.api.timings import Timings
-    from qwire_server.checkpoint.prompts import Prompts
+    from qwire_server.checkpoint.model_prompts import Prompts
     from qwire_server.text.spelling import Token
 
 _NANOSECONDS = 1e9
