@@ -13,6 +13,7 @@ import pytest
 from qwire import AsyncClient, Client, InvalidRequestError
 from qwire.cli import main
 from qwire_server.checkpoint.model_prompts import read_prompts
+from support.machine_speed import hang_limit
 from support.runners import FakeRunner
 from support.serving import fake_model, serving
 from support.web_front import Front, running
@@ -89,7 +90,7 @@ async def test_the_async_client_takes_a_name_in_every_method(
 @pytest.mark.parametrize(("path", "field"), [("/embed", "inputs"), ("/v1/embeddings", "input")])
 def test_http_takes_a_name(server: Front, expected: dict, path: str, field: str, name: str):
     body = {field: TEXTS, "prompt_name": name}
-    reply = httpx.post(f"{server.url}{path}", json=body, timeout=50).json()
+    reply = httpx.post(f"{server.url}{path}", json=body, timeout=hang_limit(50)).json()
     rows = reply if path == "/embed" else [row["embedding"] for row in reply["data"]]
     assert np.float32(rows).tolist() == expected[name]
 
@@ -133,7 +134,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(server: Front, name
         assert listed in str(refused.value)
     for path, field, status in (("/embed", "inputs", 422), ("/v1/embeddings", "input", 400)):
         body = {field: TEXTS, "prompt_name": name}
-        reply = httpx.post(f"{server.url}{path}", json=body, timeout=50)
+        reply = httpx.post(f"{server.url}{path}", json=body, timeout=hang_limit(50))
         assert (reply.status_code, listed in str(reply.json())) == (status, True)
 
 
@@ -155,7 +156,7 @@ def test_a_name_beside_what_chooses_the_prompt_too_is_refused(server: Front, bes
             with pytest.raises(InvalidRequestError, match="prompt_name"):
                 call(TEXTS, prompt_name="law", **beside)
     body = {"input": TEXTS, "prompt_name": "law", **beside}
-    reply = httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=50)
+    reply = httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=hang_limit(50))
     assert reply.status_code == 400
     assert "`prompt_name` chooses the prompt alone" in reply.json()["error"]["message"]
 
@@ -164,7 +165,7 @@ def test_a_name_beside_a_suffix_of_the_model_is_refused(server: Front):
     with Client(server.grpc) as client:
         model = client.describe().model
     body = {"input": TEXTS, "prompt_name": "law", "model": f"{model}:query"}
-    reply = httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=50)
+    reply = httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=hang_limit(50))
     assert reply.status_code == 400
 
 
@@ -187,7 +188,9 @@ def test_a_default_prompt_is_for_texts_without_a_side(
     with Client(with_default.grpc) as client:
         assert client.embed(TEXTS, **words).vectors.tolist() == expected[name]
     body = {"input": TEXTS, **words}
-    reply = httpx.post(f"{with_default.url}/v1/embeddings", json=body, timeout=50).json()
+    reply = httpx.post(
+        f"{with_default.url}/v1/embeddings", json=body, timeout=hang_limit(50)
+    ).json()
     rows = [row["embedding"] for row in reply["data"]]
     assert np.float32(rows).tolist() == expected[name]
 
@@ -203,7 +206,7 @@ async def test_tei_gives_the_default_prompt_to_texts_without_a_name(
 ):
     """Both of its interfaces; without a default prompt its gRPC puts nothing before a text."""
     reply = await asyncio.to_thread(
-        httpx.post, f"{with_default.url}/embed", json={"inputs": TEXTS}, timeout=50
+        httpx.post, f"{with_default.url}/embed", json={"inputs": TEXTS}, timeout=hang_limit(50)
     )
     assert np.float32(reply.json()).tolist() == expected["law"]
     for started, name in ((server, "bare"), (with_default, "law")):
