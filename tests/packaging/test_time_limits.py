@@ -1,13 +1,12 @@
-"""Limits of tests that only end a hang: longer on a slow machine, and never httpx's for everybody."""
+"""Limits of tests that only end a hang are longer on a slow machine."""
 
 from __future__ import annotations
 
 import signal
 
-import httpx
 import pytest
 
-from support import machine_speed, web_client
+from support import machine_speed
 from support.machine_speed import hang_limit, slowness
 
 
@@ -34,9 +33,3 @@ def test_the_limit_of_a_test_grows_too(request):
         pytest.skip("limits are kept by a thread")
     left, _ = signal.getitimer(signal.ITIMER_REAL)
     assert 990 * min(2.0, hang_limit(1)) / 2 < left <= 20_000
-
-
-def test_httpx_has_its_own_default_and_clients_of_tests_have_theirs():
-    with httpx.Client() as plain, web_client.client() as ours:
-        assert plain.timeout == httpx.Timeout(5)
-        assert ours.timeout.read >= 20
