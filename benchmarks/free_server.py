@@ -17,7 +17,7 @@ from benchmarks.sizes import SEED
 from benchmarks.tokenizer import QUERY_PROMPT, train
 from qwire_server import logs
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
-from qwire_server.checkpoint.layout import INSTRUCTION_TEMPLATE, Prompts
+from qwire_server.checkpoint.model_prompts import INSTRUCTION_TEMPLATE, Prompts
 from qwire_server.load import LoadedModel
 from qwire_server.model.launched import timed
 from qwire_server.processes.supervisor import serve_in_processes

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from support.machine_speed import hang_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,12 +35,6 @@ _SERVERS = {"demo_server", "demo_page", "qwen_server"}
 os.environ["QWIRE_HTTP_PORT"] = "off"
 # A shell starts its background jobs deaf to Ctrl-C, and theirs: here too it is to be heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-with suppress(ImportError):
-    import httpx
-
-    # Five seconds, which are nothing to a busy machine; the test's own limit says what is too long.
-    _patience = inspect.signature(httpx.get).parameters["timeout"].default
-    _patience.connect = _patience.read = _patience.write = _patience.pool = 50.0
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +75,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("torch")
 
 
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Any:
+    """Start pytest-timeout's clock with a limit for this machine as it is now."""
+    import pytest_timeout  # noqa: PLC0415  the hook is called by it alone
+
+    limit = hang_limit(settings.timeout)
+    return pytest_timeout.pytest_timeout_set_timer(item, settings._replace(timeout=limit))
+
+
 @contextmanager
 def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server")) -> Iterator[_Log]:
     """Start `qwire serve`, yield its log once ready, stop it with SIGTERM, insist on status 0.
@@ -97,7 +101,7 @@ def _server_process(model: str, program: Sequence[str] = ("-m", "qwire_server"))
         log.wait_until_ready(_START_SECONDS)
         yield log
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, f"the server did not end well:\n{log}"
+        assert process.wait(hang_limit(30)) == 0, f"the server did not end well:\n{log}"
     finally:
         process.kill()
         process.wait()
@@ -115,7 +119,7 @@ class _Log:
         self._reader.start()
 
     def wait_until_ready(self, seconds: float) -> None:
-        self._told.wait(seconds)
+        self._told.wait(hang_limit(seconds))
         assert " ready: " in str(self), f"the server is not ready after {seconds} s:\n{self}"
 
     def address(self, protocol: str) -> str:

@@ -70,8 +70,23 @@ def translate(parameters: Mapping[str, Any], *, batch_size: str, document: str) 
     """
     foreign = [f"{name}: {_REPLACED_BY[name]}" for name in parameters if name in _REPLACED_BY]
     if foreign:
-        raise ValueError("; ".join(foreign).format(batch_size=batch_size, document=document))
+        names = {
+            "batch_size": batch_size,
+            "document": document,
+            "document_name": document.replace("_instruction", "_prompt_name"),
+        }
+        raise ValueError("; ".join(foreign).format(**names))
     return count_attempts(parameters)
+
+
+def refuse_two_prompts(**given: str | None) -> None:
+    """See that one of two parameters is given at most: each would choose the prompt.
+
+    Raises:
+        ValueError: both are.
+    """
+    if None not in given.values():
+        raise ValueError(f"give one of {' and '.join(given)}: each of them chooses the prompt")
 
 
 def count_attempts(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +106,7 @@ _REPLACED_BY = {
     **_for_each(
         "query_encode_kwargs prompt_name prompts prompt default_prompt_name",
         "leave it out, the model's own prompts are sent; query_instruction and {document} replace "
-        "their task",
+        "their task, query_prompt_name and {document_name} choose another prompt of the model",
     ),
     **_for_each("embed_instruction document_prompt", "use {document}"),
     **_for_each("normalize_embeddings", "use normalize"),

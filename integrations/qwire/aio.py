@@ -124,8 +124,9 @@ class AsyncClient:
         self,
         texts: Sequence[str],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -143,6 +144,7 @@ class AsyncClient:
             expected_fingerprint=expected_fingerprint,
             input_type=input_type,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -162,6 +164,7 @@ class AsyncClient:
         text: str,
         *,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -171,8 +174,9 @@ class AsyncClient:
         """Embed one question, float32 `(dim,)`; see `Client.embed_query`."""
         embeddings = await self.embed(
             as_query(text),
-            input_type="query",
+            input_type="query" if prompt_name is None else None,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -186,6 +190,7 @@ class AsyncClient:
         texts: Sequence[str],
         *,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -200,7 +205,9 @@ class AsyncClient:
         """Embed documents, float32 `(n, dim)`; see `Client.embed_documents`."""
         embeddings = await self.embed(
             texts,
+            input_type="document" if prompt_name is None else None,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -221,8 +228,9 @@ class AsyncClient:
         | AsyncIterable[str]
         | AsyncIterable[tuple[Any, str]],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -245,6 +253,7 @@ class AsyncClient:
             expected_fingerprint=expected_fingerprint,
             input_type=input_type,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -312,13 +321,17 @@ class AsyncClient:
         self,
         texts: Sequence[str],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         timeout: float | None = None,
     ) -> TokenCounts:
         """Tokens that `embed` would use; see `Client.count_tokens`."""
         options = embed_options(
-            model=self._state.config.model, input_type=input_type, instruction=instruction
+            model=self._state.config.model,
+            input_type=input_type,
+            instruction=instruction,
+            prompt_name=prompt_name,
         )
         job = CountJob(texts, options)
         await self._run(COUNT_TOKENS, job, timeout, None)

@@ -148,8 +148,9 @@ class Client:
         self,
         texts: Sequence[str],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -169,8 +170,11 @@ class Client:
 
         Args:
             texts: any number; an empty list gives `(0, dim)`.
-            input_type: "document", "query" or "none": the prompt that goes before each text.
+            input_type: "document", "query" or "none": the prompt that goes before each text. "none"
+                is the model's default prompt if it names one, else no prompt. Default: the model's
+                default prompt if it names one, else "document".
             instruction: replaces the task in the model's template; "" is no prompt.
+            prompt_name: of one of `Description.prompts.named`, instead of the two above.
             dimensions: keep the first so many values of each vector. Default: all.
             normalize: scale each vector to length 1.
             truncate: "end" or "start" of a text that is too long is cut; "none" refuses it.
@@ -191,6 +195,7 @@ class Client:
             expected_fingerprint=expected_fingerprint,
             input_type=input_type,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -210,6 +215,7 @@ class Client:
         text: str,
         *,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -222,8 +228,9 @@ class Client:
         """
         embeddings = self.embed(
             as_query(text),
-            input_type="query",
+            input_type="query" if prompt_name is None else None,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -237,6 +244,7 @@ class Client:
         texts: Sequence[str],
         *,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -251,7 +259,9 @@ class Client:
         """Embed documents: float32 `(n, dim)`. Arguments and errors are those of `embed`."""
         return self.embed(
             texts,
+            input_type="document" if prompt_name is None else None,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -268,8 +278,9 @@ class Client:
         self,
         texts: Iterable[str] | Iterable[tuple[Any, str]],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         normalize: bool = True,
         truncate: str = "end",
@@ -295,8 +306,9 @@ class Client:
 
         Args:
             texts: texts, or pairs of any id and a text; ids may repeat.
-            input_type: as in `embed`, like the next six.
+            input_type: as in `embed`, like the next seven.
             instruction: replaces the task in the model's template.
+            prompt_name: of a prompt of the model, instead of the two above.
             dimensions: keep the first so many values of each vector.
             normalize: scale each vector to length 1.
             truncate: which end of a text that is too long is cut.
@@ -325,6 +337,7 @@ class Client:
             expected_fingerprint=expected_fingerprint,
             input_type=input_type,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             normalize=normalize,
             truncate=truncate,
@@ -416,13 +429,17 @@ class Client:
         self,
         texts: Sequence[str],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         timeout: float | None = None,
     ) -> TokenCounts:
         """Tokens that `embed` would use for each text; arguments and errors as there."""
         options = embed_options(
-            model=self._state.config.model, input_type=input_type, instruction=instruction
+            model=self._state.config.model,
+            input_type=input_type,
+            instruction=instruction,
+            prompt_name=prompt_name,
         )
         job = CountJob(texts, options)
         self._run(COUNT_TOKENS, job, timeout, None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qwire.v1 import embedding_pb2 as pb
 
 
@@ -19,11 +21,18 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is put before a text; `template` has `{instruction}` where the task goes."""
+    """What is put before a text; `template` has `{instruction}` where the task goes.
+
+    Attributes:
+        named: all prompts by their names, which `prompt_name` may give.
+        default_name: of the prompt for texts without an `input_type`; empty: there is none.
+    """
 
     query: str
     document: str
     template: str
+    named: Mapping[str, str] = field(default_factory=dict, hash=False)
+    default_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,13 @@ def read_description(reply: pb.DescribeResponse) -> Description:
         dimensions=Dimensions(reply.dimensions.native, reply.dimensions.smallest),
         max_tokens=reply.max_tokens,
         pooling=reply.pooling,
-        prompts=Prompts(reply.prompts.query, reply.prompts.document, reply.prompts.template),
+        prompts=Prompts(
+            reply.prompts.query,
+            reply.prompts.document,
+            reply.prompts.template,
+            dict(reply.prompts.named),
+            reply.prompts.default_name,
+        ),
         device=reply.device,
         dtype=reply.dtype,
         limits=Limits(

@@ -38,22 +38,23 @@ def embed_options(
     *,
     model: str | None = None,
     expected_fingerprint: str | None = None,
-    input_type: str = "document",
+    input_type: str | None = None,
     instruction: str | None = None,
     dimensions: int | None = None,
     normalize: bool = True,
     truncate: str = "end",
     encoding: str = "float32",
     request_class: str | None = None,
+    prompt_name: str | None = None,
 ) -> pb.EmbedOptions:
     """Check the words of a call, in any case, and write them down for the wire.
 
     Raises:
-        InvalidRequestError: a word that is not one of its choices, or not a string.
+        InvalidRequestError: a word that is not one of its choices, or not a string; or
+            `prompt_name` beside a word that chooses the prompt too.
         InvalidDimensionsError: `dimensions` is no positive integer.
     """
     options = pb.EmbedOptions(
-        input_type=_choose("input_type", input_type, _INPUT_TYPES),
         normalize=bool(normalize),
         truncate=_choose("truncate", truncate, _TRUNCATES),
         encoding=_choose("encoding", encoding, _ENCODINGS),
@@ -64,6 +65,15 @@ def embed_options(
         options.expected_fingerprint = check_string("expected_fingerprint", expected_fingerprint)
     if instruction is not None:
         options.instruction = check_string("instruction", instruction)
+    if input_type is not None:
+        options.input_type = _choose("input_type", input_type, _INPUT_TYPES)
+    if prompt_name is not None:
+        if input_type is not None or instruction is not None:
+            raise InvalidRequestError(
+                "prompt_name chooses the prompt alone: leave input_type and instruction out, or "
+                "leave prompt_name out"
+            )
+        options.prompt_name = check_string("prompt_name", prompt_name)
     if dimensions is not None:
         options.dimensions = _positive("dimensions", dimensions, InvalidDimensionsError)
     if request_class is not None:

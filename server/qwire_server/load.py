@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from qwire_server.api.served import Served
 from qwire_server.checkpoint import fingerprint, layout, source
+from qwire_server.checkpoint.model_prompts import prompt_warnings
 from qwire_server.engine.arithmetic import UNKNOWN, Arithmetic
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.errors import ModelError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from qwire_server.prepare import Place, Ready
     from qwire_server.settings import Settings
     from qwire_server.text.encoder import Encoder
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,12 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     """
     found = source.find(settings.model, settings.revision, settings.model_source, progress)
     began = time.monotonic()
-    shape = layout.read(found.folder, settings.pooling)
+    shape = layout.read(
+        found.folder, settings.pooling, settings.query_prompt, settings.document_prompt
+    )
+    if settings.model != source.DEMO:  # it needs no prompts
+        for told in prompt_warnings(shape.prompts, shape.model_type, settings.query_prompt):
+            _LOG.warning("%s", told)
     max_tokens = _max_tokens(settings, shape)
     tokenizer = Tokenizer.load(
         found.folder,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qwire_server import self_check
 from qwire_server.api.served import Served
 from qwire_server.checkpoint import fingerprint, rank_layout, source
-from qwire_server.checkpoint.layout import Prompts
+from qwire_server.checkpoint.model_prompts import Prompts
 from qwire_server.errors import ModelError
 from qwire_server.load import LoadedModel
 from qwire_server.prepare import choose_place, make_ready

@@ -26,6 +26,7 @@ import pytest
 import qwire
 from support import forked
 from support.fake_server import unit_vectors
+from support.machine_speed import hang_limit
 from support.web import web_server
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def test_a_forked_child_embeds_and_its_parent_goes_on(form, fake: FakeServer):
     with forking(form, fake) as program:
         assert program.stdout.readline() == "unused 0\n"
         assert program.stdout.readline() == "used 0\n"
-        assert gate.arrived.wait(10)
+        assert gate.arrived.wait(hang_limit(10))
         program.stdin.write("\n")
         program.stdin.flush()
         busy = program.stdout.readline()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
+from qwire import InvalidRequestError
 from support.texts import HARD
 
 if TYPE_CHECKING:
@@ -106,3 +107,26 @@ async def test_async_calls_are_bounded(adapter, fake: FakeServer):
         gate.open()
     assert len(await vectors) == 400
     assert fake.most_in_flight == 2
+
+
+def test_a_prompt_is_chosen_by_its_name(adapter, qwen_server, qwen: qwire.Client):
+    """Each for its own kind of text."""
+    names = {adapter.documents.replace("instruction", "prompt_name"): "query"}
+    told = adapter(target=qwen_server, query_prompt_name="document", **names)
+    assert told.ask(QUESTION) == qwen.embed([QUESTION], prompt_name="document").vectors[0].tolist()
+    assert told.embed(HARD) == qwen.embed(HARD, prompt_name="query").vectors.tolist()
+    assert asyncio.run(told.aembed([QUESTION]))[0] == qwen.embed_query(QUESTION).tolist()
+    assert adapter(target=qwen_server, **names).ask(QUESTION) == qwen.embed_query(QUESTION).tolist()
+
+
+def test_an_unknown_prompt_name_is_refused(adapter, qwen_server):
+    with pytest.raises(InvalidRequestError, match='Available prompts: \\["query", "document"\\]'):
+        adapter(target=qwen_server, query_prompt_name="title").ask(QUESTION)
+
+
+@pytest.mark.parametrize("side", ["query", "document", "text"])
+def test_a_prompt_name_beside_an_instruction_is_refused_at_once(adapter, side: str):
+    """Both would choose the prompt; no server is needed to say so."""
+    words = {f"{side}_instruction": "", f"{side}_prompt_name": "law"}
+    with pytest.raises(ValueError, match="each of them chooses the prompt"):
+        adapter(target="localhost:1", **words)

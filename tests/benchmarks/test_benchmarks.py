@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scale
+from support.machine_speed import hang_limit
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,13 +43,13 @@ def bench(folder: Path, *parts: str, timeout: float) -> tuple[dict, str]:
 @pytest.mark.timeout(90)
 def test_the_parts_without_a_model(tmp_path: Path):
     """A real server around a free model, a long stream, the formats; and the table made again."""
-    result, printed = bench(tmp_path, "free", "formats", timeout=80)
+    result, printed = bench(tmp_path, "free", "formats", timeout=hang_limit(80))
     assert set(result["free"]["texts_per_second"]) == set(result["words"]["free"])
     assert set(result["formats"]["formats"]) == set(result["words"]["formats"])
     assert result["free"]["long_stream"]["memory_mb_growth"]["server"] < 50
     assert result["formats"]["formats"]["float32"]["smallest_cosine"] == 1
     (path,) = tmp_path.glob("*.json")
-    assert run("benchmarks.table", str(path), timeout=10) in printed
+    assert run("benchmarks.table", str(path), timeout=hang_limit(10)) in printed
     assert "mean nothing" in printed, "figures of quick sizes are no figures"
 
 
@@ -57,7 +58,14 @@ def test_the_parts_without_a_model(tmp_path: Path):
 def test_the_http_routes_beside_grpc(tmp_path: Path):
     """Every way gives every vector; the figures of so few calls mean nothing."""
     printed = run(
-        "benchmarks.http", "--rounds", "1", "--calls", "1", "--out", str(tmp_path), timeout=80
+        "benchmarks.http",
+        "--rounds",
+        "1",
+        "--calls",
+        "1",
+        "--out",
+        str(tmp_path),
+        timeout=hang_limit(80),
     )
     (path,) = tmp_path.glob("*-http.json")
     result = json.loads(path.read_text("utf-8"))
@@ -68,7 +76,7 @@ def test_the_http_routes_beside_grpc(tmp_path: Path):
 @pytest.mark.timeout(90)
 def test_a_result_tells_neither_paths_nor_host_names(tmp_path: Path):
     """It may be published."""
-    bench(tmp_path, "formats", timeout=80)
+    bench(tmp_path, "formats", timeout=hang_limit(80))
     (path,) = tmp_path.glob("*.json")
     text = path.read_text("utf-8")
     assert str(ROOT) not in text
@@ -88,7 +96,7 @@ def test_the_page_about_several_servers_has_the_figures_of_the_run_that_it_names
 def test_several_servers_are_compared(tmp_path: Path):
     """Every way is answered by one server and by two."""
     arguments = ("--seconds", "0.01", "--time", "0.5", "--servers", "1", "2")
-    printed = run("benchmarks.scale", *arguments, "--out", str(tmp_path), timeout=80)
+    printed = run("benchmarks.scale", *arguments, "--out", str(tmp_path), timeout=hang_limit(80))
     (path,) = tmp_path.glob("*-scale.json")
     result = json.loads(path.read_text("utf-8"))
     assert set(result["servers"]) == {"1", "2"}
@@ -103,7 +111,7 @@ def test_several_servers_are_compared(tmp_path: Path):
 def test_streams_of_both_contracts_are_compared(tmp_path: Path):
     """Every text of every way is answered, and the three ways to make a reply agree."""
     arguments = ("--rounds", "1", "--texts", "2", "--out", str(tmp_path))
-    printed = run("benchmarks.tei", *arguments, timeout=80)
+    printed = run("benchmarks.tei", *arguments, timeout=hang_limit(80))
     (path,) = tmp_path.glob("*-tei.json")
     result = json.loads(path.read_text("utf-8"))
     assert set(result["streams"]) == {"tei", "single", "chunks"}
@@ -119,7 +127,7 @@ def test_the_readme_shows_what_was_measured(name: str, flag: str):
     readme = (ROOT / name).read_text("utf-8")
     path = re.search(r"benchmarks/results/[\w.-]+\.json", readme)
     assert path
-    assert run("benchmarks.table", flag, path[0], timeout=10) in readme
+    assert run("benchmarks.table", flag, path[0], timeout=hang_limit(10)) in readme
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
@@ -156,7 +164,7 @@ def test_the_readme_shows_what_was_simulated(name: str):
 @pytest.mark.timeout(300)
 def test_all_ways_give_the_same_vectors(tmp_path: Path):
     """Both models: ways that disagree with the bare forward must not be compared with it."""
-    result, printed = bench(tmp_path, "demo", "shaped", timeout=290)
+    result, printed = bench(tmp_path, "demo", "shaped", timeout=hang_limit(290))
     assert set(result["models"]) == {"demo", "shaped"}
     for model in result["models"].values():
         assert set(model["texts_per_second"]) == set(result["words"]["models"])
@@ -169,7 +177,7 @@ def test_all_ways_give_the_same_vectors(tmp_path: Path):
 def test_reranking_gives_the_scores_of_the_cross_encoder(tmp_path: Path):
     """Another side that scores otherwise must not be compared with."""
     small = ["--documents", "3", "--tokens", "20", "--layers", "1", "--rounds", "1"]
-    printed = run("benchmarks.rerank", *small, "--out", str(tmp_path), timeout=290)
+    printed = run("benchmarks.rerank", *small, "--out", str(tmp_path), timeout=hang_limit(290))
     (path,) = tmp_path.glob("*-rerank.json")
     result = json.loads(path.read_text("utf-8"))
     assert set(result["pairs_per_second"]) == set(result["words"])
@@ -182,7 +190,7 @@ def test_reranking_gives_the_scores_of_the_cross_encoder(tmp_path: Path):
 def test_instructed_queries_have_the_same_vectors_in_all_ways(tmp_path: Path):
     """And the way that shares the instruction computes fewer tokens."""
     sizes = ["--layers", "1", "--queries", "8", "--rounds", "1", "--seconds", "5"]
-    run("benchmarks.prefix", *sizes, "--out", str(tmp_path), timeout=290)
+    run("benchmarks.prefix", *sizes, "--out", str(tmp_path), timeout=hang_limit(290))
     (path,) = tmp_path.glob("*-prefix.json")
     for case in json.loads(path.read_text("utf-8"))["cases"]:
         assert max(case["largest_difference_to_whole"].values()) < 1e-5

@@ -15,6 +15,8 @@ from benchmarks.suite import gpu, table
 from benchmarks.suite.measure import steady
 from benchmarks.suite.workloads import BULK, LOG_NORMAL, uniform
 
+from support.machine_speed import hang_limit
+
 ROOT = Path(__file__).parents[2]
 MODULE = "benchmarks.suite"
 
@@ -46,7 +48,7 @@ def bench(folder: Path, *arguments: str, timeout: float) -> tuple[Path, dict, st
 def test_a_stream_beside_its_bare_forward(tmp_path: Path):
     """A real server, a generator and a bare forward, each a process; tables from the file alone."""
     arguments = ["--model", "demo", "--only", "uniform-16", "idle", "--peers"]
-    path, result, printed = bench(tmp_path, *arguments, timeout=490)
+    path, result, printed = bench(tmp_path, *arguments, timeout=hang_limit(490))
     model = result["models"]["demo"]
     assert not model["left_out"]
     cell = model["cells"]["uniform-16"]
@@ -54,15 +56,17 @@ def test_a_stream_beside_its_bare_forward(tmp_path: Path):
     assert served["tokens"] == 16 * served["texts"] == served["server"]["tokens"]
     assert cell["of_product"] > 0
     assert cell["of_bare"] > 0
-    assert run(f"{MODULE}.table", str(path), timeout=100).strip() == printed.strip()
+    assert run(f"{MODULE}.table", str(path), timeout=hang_limit(100)).strip() == printed.strip()
     assert "mean nothing" in printed, "figures of quick sizes are no figures"
-    assert "设备" in run(f"{MODULE}.table", "--readme-zh", str(path), timeout=100)
+    assert "设备" in run(f"{MODULE}.table", "--readme-zh", str(path), timeout=hang_limit(100))
 
 
 @pytest.mark.timeout(200)
 def test_what_the_time_does_not_suffice_for_is_named(tmp_path: Path):
     """Nothing is started for it."""
-    _, result, printed = bench(tmp_path, "--model", "demo", "--minutes", "0", timeout=190)
+    _, result, printed = bench(
+        tmp_path, "--model", "demo", "--minutes", "0", timeout=hang_limit(190)
+    )
     model = result["models"]["demo"]
     assert not model["cells"]
     assert {"start", "uniform-16", "beside-bulk", "callers"} <= set(model["left_out"])
@@ -74,7 +78,7 @@ def test_what_the_time_does_not_suffice_for_is_named(tmp_path: Path):
 @pytest.mark.timeout(900)
 def test_all_cells_of_a_shaped_model(tmp_path: Path):
     """All but Infinity, which needs an environment of its own; everything has words in Chinese."""
-    path, result, _ = bench(tmp_path, "--minutes", "60", timeout=880)
+    path, result, _ = bench(tmp_path, "--minutes", "60", timeout=hang_limit(880))
     model = result["models"]["0.6B"]
     assert not model["left_out"]
     assert {cell["kind"] for cell in model["cells"].values()} >= {
@@ -86,7 +90,7 @@ def test_all_cells_of_a_shaped_model(tmp_path: Path):
         "beside",
     }
     assert min(v for k, v in model["cells"]["agreement"].items() if k in {"served", "st"}) > 0.9999
-    assert run(f"{MODULE}.table", "--readme-zh", str(path), timeout=100)
+    assert run(f"{MODULE}.table", "--readme-zh", str(path), timeout=hang_limit(100))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,7 @@ def test_all_cells_of_a_shaped_model(tmp_path: Path):
 def test_a_table_of_the_suite_in_a_readme_is_made_from_its_result(name: str, flag: str):
     readme = (ROOT / name).read_text("utf-8")
     for path in re.findall(r"benchmarks/results/[\w.-]+-suite-[\w.-]+\.json(?= -->)", readme):
-        assert run(f"{MODULE}.table", flag, path, timeout=100) in readme
+        assert run(f"{MODULE}.table", flag, path, timeout=hang_limit(100)) in readme
 
 
 def test_the_clock_runs_from_the_end_of_a_burst():

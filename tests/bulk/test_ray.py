@@ -16,6 +16,7 @@ import pytest
 
 from qwire_server.corpus.local import LocalEngine
 from qwire_server.settings import Settings
+from support.machine_speed import hang_limit
 from support.models import tiny_qwen3
 
 pytest.importorskip("ray.data", reason="Ray is not installed: make test-ray")
@@ -77,7 +78,7 @@ def reach(condition, *args, model):
     """
     for _ in range(5):
         ran = start(*args, model=model)
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + hang_limit(300)
         while ran.poll() is None and not condition():
             assert time.monotonic() < deadline, "it did not come so far"
             time.sleep(0.01)
@@ -262,7 +263,7 @@ def load(settings):
 """,
         *("--part-rows", "20"),
     )
-    err = ran.communicate(timeout=800)[1]
+    err = ran.communicate(timeout=hang_limit(800))[1]
     assert ran.returncode == 1, err
     assert "3 actors died of rows 60 to 70" in err
     assert "60 rows saved in 3 of 4 parts in out (--resume goes on)" in err
@@ -284,7 +285,7 @@ def test_an_actor_that_dies_is_replaced(folder, model):
             for actor in actors_of(ran):
                 os.kill(actor, signal.SIGKILL)
                 killed.add(actor)
-        assert ran.wait(300) == 0, ran.stderr.read()
+        assert ran.wait(hang_limit(300)) == 0, ran.stderr.read()
     assert len(killed) == 2
     check(pq.read_table(out), TEXTS, model)
     assert names(out) == ["_manifest.json", *parts(out)]

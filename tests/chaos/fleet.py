@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import qwire
 from chaos.tally import Tally
 from support.fake_process import Process
+from support.machine_speed import hang_limit
 from support.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Fleet:
         Raises:
             AssertionError: one is not healthy, or a text of it is neither answered nor failed.
         """
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + hang_limit(seconds)
         return [self._settled(server, ends) for server in self.servers]
 
     def stop(self) -> list[dict[str, int]]:

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from support.machine_speed import hang_limit
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,7 +54,7 @@ class Monkey:
 
     def strike_for(self, seconds: float) -> None:
         """Each kind once, in any order, and then at random until the time is over."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + hang_limit(seconds)
         names = list(self._acts)
         self._draw.shuffle(names)
         while time.monotonic() < ends:

@@ -17,6 +17,7 @@ import numpy as np
 
 import qwire
 from support.fault_model import expected
+from support.machine_speed import hang_limit
 
 WORKERS = 24
 ACTS_PER_CONNECTION = 20
@@ -51,7 +52,7 @@ class Load:
         """One worker."""
         while self._left > 0:
             self.counts["connections"] += 1
-            async with qwire.AsyncClient(self._target, timeout=60) as client:
+            async with qwire.AsyncClient(self._target, timeout=hang_limit(60)) as client:
                 for _ in range(ACTS_PER_CONNECTION):
                     if self._left <= 0:
                         return
@@ -96,7 +97,9 @@ class Load:
         self.counts["streams left"] += 1
 
     async def _knock(self, _: qwire.AsyncClient) -> None:
-        async with qwire.AsyncClient(self._target, api_key="nobody.knows", timeout=60) as stranger:
+        async with qwire.AsyncClient(
+            self._target, api_key="nobody.knows", timeout=hang_limit(60)
+        ) as stranger:
             try:
                 await stranger.embed(self._texts(1))
             except qwire.UnauthenticatedError:

@@ -9,6 +9,7 @@ import pytest
 
 from qwire import AsyncClient, Client
 from support.fake_server import FakeServer
+from support.machine_speed import hang_limit
 
 
 class Blocking:
@@ -81,4 +82,4 @@ def connect(request):
 @pytest.fixture
 def client(server, connect):
     """A client of the fake server, of either kind."""
-    return connect(server.target, timeout=10)
+    return connect(server.target, timeout=hang_limit(10))

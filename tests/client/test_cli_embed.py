@@ -16,6 +16,7 @@ from qwire import Client
 from qwire.cli import main
 from support.fake_process import Process
 from support.fake_server import Refusal, unit_vector, unit_vectors
+from support.machine_speed import hang_limit
 
 TEXTS = [f"line {number}" for number in range(200)]
 MANY = [f"line {number}" for number in range(20_000)]  # seconds of work for a fake process
@@ -46,7 +47,7 @@ def start(target, *args, **options):
 
 def grow(path, size):
     """Wait until a file has so many bytes."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + hang_limit(15)
     while not path.exists() or path.stat().st_size < size:
         assert time.monotonic() < deadline, f"{path.name} does not grow"
         time.sleep(0.005)
@@ -223,7 +224,7 @@ def test_a_reader_that_leaves_ends_the_run(server, folder):
     with start(server.target, "in.txt", "-o-", stdout=subprocess.PIPE) as ran:
         assert ran.stdout.readline().startswith('{"index": 0')
         ran.stdout.close()
-        assert ran.wait(15) == 1
+        assert ran.wait(hang_limit(15)) == 1
         err = ran.stderr.read()
     assert "standard output is gone" in err
     assert "Traceback" not in err
@@ -236,7 +237,7 @@ def test_ctrl_c_leaves_a_valid_partial_result(folder, suffix):
     with Process() as server, start(server.target, "in.txt", "-o", f"out.{suffix}") as ran:
         grow(partial, 20_000)
         ran.send_signal(signal.SIGINT)
-        assert ran.wait(15) == 130
+        assert ran.wait(hang_limit(15)) == 130
         err = ran.stderr.read()
     if suffix == "npy":
         found = np.load(partial)
@@ -254,7 +255,7 @@ def test_ctrl_c_while_the_input_is_awaited(server, folder):
     with start(server.target, "-", "--format=txt", "-oout.npy", stdin=subprocess.PIPE) as ran:
         grow(folder / "out.npy.partial", 128)  # it reads now
         ran.send_signal(signal.SIGINT)
-        assert ran.wait(15) == 130
+        assert ran.wait(hang_limit(15)) == 130
         assert ran.stderr.read() == "qwire embed: interrupted; nothing was written\n"
     assert names(folder) == []
 
@@ -281,7 +282,7 @@ def test_a_full_disk_leaves_whole_rows(server, folder, suffix):
     result = f"out.{suffix}"
     with start(server.target, "in.txt", "-o", result) as ran:
         resource.prlimit(ran.pid, resource.RLIMIT_FSIZE, (4100, 4100))
-        assert ran.wait(15) == 1
+        assert ran.wait(hang_limit(15)) == 1
         err = ran.stderr.read()
     partial = folder / f"{result}.partial"
     rows = len(np.load(partial)) if suffix == "npy" else len(lines(partial))
@@ -296,7 +297,7 @@ def test_a_server_that_restarts_is_survived(folder):
     with Process() as server, start(server.target, "in.txt", "-o", "out.npy") as ran:
         grow(folder / "out.npy.partial", 20_000)
         server.kill_and_start()
-        assert ran.wait(15) == 0, ran.stderr.read()
+        assert ran.wait(hang_limit(15)) == 0, ran.stderr.read()
     np.testing.assert_allclose(np.load("out.npy"), unit_vectors(texts, 16), rtol=1e-6)
 
 
@@ -307,7 +308,7 @@ def test_another_model_ends_the_run_and_keeps_what_is_done(folder):
         grow(partial, 20_000)
         server.fingerprint = "another"
         server.kill_and_start()
-        assert ran.wait(15) == 1
+        assert ran.wait(hang_limit(15)) == 1
         err = ran.stderr.read()
     assert "the model behind the target changed" in err
     assert f"{len(np.load(partial)):,} rows saved in out.npy.partial" in err

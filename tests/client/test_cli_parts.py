@@ -20,6 +20,7 @@ from qwire.cli import main
 from qwire.corpus.manifest import Manifest
 from support.fake_process import Process
 from support.fake_server import Refusal, unit_vectors
+from support.machine_speed import hang_limit
 
 pa = pytest.importorskip("pyarrow", reason="the extra `corpus` is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -78,7 +79,7 @@ def parts(folder):
 
 
 def wait_for_parts(folder, count, ran):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + hang_limit(30)
     while len(parts(folder)) < count and ran.poll() is None:
         assert time.monotonic() < deadline, "no part appears"
         time.sleep(0.002)
@@ -259,7 +260,7 @@ def test_ctrl_c_keeps_whole_parts_only(folder):
     with Process() as server, start(server.target, "in.parquet", "-oout", "--part-rows=500") as ran:
         wait_for_parts(out, 2, ran)
         ran.send_signal(signal.SIGINT)
-        assert ran.wait(30) == 130
+        assert ran.wait(hang_limit(30)) == 130
         err = ran.stderr.read()
     rows = 500 * len(manifest(out)["parts"])
     assert (
@@ -295,7 +296,7 @@ def test_a_full_disk_keeps_whole_parts_and_is_gone_on_with(server, folder):
     args = ("in.txt", "-o", "out", "--part-rows", 2)
     with start(server.target, *args) as ran:
         resource.prlimit(ran.pid, resource.RLIMIT_FSIZE, (3500, 3500))
-        assert ran.wait(30) == 1
+        assert ran.wait(hang_limit(30)) == 1
         err = ran.stderr.read()
     assert "File too large" in err
     assert "Traceback" not in err

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from support.machine_speed import hang_limit
+
 # gRPC's own thread is made slow where it has a call's lock, and the program ends while it is there:
 # Python does not wait for it. In a module of its own, because what that thread refers to is never
 # collected. The calls themselves are kept to the end, as by the traceback of an error.
@@ -81,7 +83,7 @@ def run(program, server, folder):
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     env = os.environ | {"PYTHONPATH": path, "GRPC_VERBOSITY": "ERROR"}  # it tells of forks
     ran = subprocess.run(
-        command, env=env, stderr=subprocess.PIPE, text=True, timeout=50, check=False
+        command, env=env, stderr=subprocess.PIPE, text=True, timeout=hang_limit(50), check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
 

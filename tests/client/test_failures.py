@@ -13,6 +13,7 @@ import trustme
 import qwire
 from qwire.v1 import embedding_pb2 as pb
 from support.fake_server import UNAVAILABLE, FakeServer, Refusal, unit_vectors
+from support.machine_speed import hang_limit
 from support.patience import quickest
 from support.web import web_server
 
@@ -205,7 +206,7 @@ def test_one_attempt_is_one_attempt(server, connect):
 def test_a_call_rides_over_a_restart(connect):
     with FakeServer() as first:
         port = first.port
-        client = connect(first.target, timeout=15)
+        client = connect(first.target, timeout=hang_limit(15))
         client.embed(["a"])
     restarted = FakeServer(port)
     timer = threading.Timer(0.3, restarted.__enter__)
@@ -229,7 +230,7 @@ def test_a_late_answer_is_a_deadline_error(server, client):
     with pytest.raises(qwire.DeadlineExceededError, match=r"within 0\.3 s") as caught:
         client.embed(["slow"], timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
-    assert gate.cancelled.wait(5)
+    assert gate.cancelled.wait(hang_limit(5))
 
 
 def test_a_dead_port_fails_within_a_second_with_a_sentence(connect):

@@ -18,6 +18,7 @@ import pytest
 
 import qwire
 from support.fake_server import unit_vectors, wait_until
+from support.machine_speed import hang_limit
 
 TEXTS = [f"text {number}" for number in range(200)]
 
@@ -112,7 +113,7 @@ def test_one_async_client_serves_loops_in_many_threads(server):
 @pytest.mark.parametrize("kind", [qwire.Client, qwire.AsyncClient])
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
 def test_copies_carry_the_configuration_and_nothing_else(server, kind, clone):
-    client = kind(server.target, api_key="secret", timeout=3, metadata={"tenant": "t"})
+    client = kind(server.target, api_key="secret", timeout=hang_limit(3), metadata={"tenant": "t"})
     if kind is qwire.Client:
         client.embed(["a"])
         client.close()
@@ -154,11 +155,11 @@ def test_closing_ends_what_is_in_flight(server):
         with pytest.raises(qwire.ClosedError):
             client.embed(["slow"])
 
-    closer = threading.Thread(target=lambda: (gate.arrived.wait(5), client.close()))
+    closer = threading.Thread(target=lambda: (gate.arrived.wait(hang_limit(5)), client.close()))
     closer.start()
     in_threads(1, work)
     closer.join()
-    assert gate.cancelled.wait(5)
+    assert gate.cancelled.wait(hang_limit(5))
 
 
 async def test_closing_ends_what_is_in_flight_async(server):
@@ -188,7 +189,7 @@ def press_ctrl_c(gate, client, press):
     """A thread that presses once the call is in flight."""
 
     def work():
-        gate.arrived.wait(5)
+        gate.arrived.wait(hang_limit(5))
         wait_until(lambda: "in_flight=1" in repr(client))
         press()
 
@@ -208,7 +209,7 @@ def test_ctrl_c_cancels_what_is_in_flight(server, press):
         with pytest.raises(KeyboardInterrupt):
             client.embed(["slow"])
         interrupt.join()
-        assert gate.cancelled.wait(5)
+        assert gate.cancelled.wait(hang_limit(5))
         assert client.embed(["a"]).shape == (1, 16)
 
 

@@ -20,6 +20,7 @@ import qwire
 from qwire.v1 import embedding_pb2 as pb
 from support.fake_server import FakeServer, unit_vectors, wait_until
 from support.fleet import Fleet
+from support.machine_speed import hang_limit
 from support.name_server import NameServer
 
 OWN_NETWORK = ["unshare", "-Urn"]
@@ -208,7 +209,9 @@ def test_machines_that_vanish_from_the_network_hold_calls_up_and_lose_none(kind)
     command = [*OWN_NETWORK, sys.executable, "-m", "support.vanishing", kind]
     paths = os.pathsep.join(path for path in sys.path if path)
     env = {**os.environ, "PYTHONPATH": paths}
-    ran = subprocess.run(command, stdout=subprocess.PIPE, env=env, timeout=180, check=True)
+    ran = subprocess.run(
+        command, stdout=subprocess.PIPE, env=env, timeout=hang_limit(180), check=True
+    )
     assert json.loads(ran.stdout) == {"unary": 300, "streamed": 300}
 
 

@@ -16,6 +16,7 @@ from qwire.stream import Flow
 from qwire.stream_codec import EmbedCodec
 from qwire.v1 import embedding_pb2 as pb
 from support.fake_server import UNAVAILABLE, FakeServer, Refusal, unit_vector, wait_until
+from support.machine_speed import hang_limit
 
 TEXTS = [f"text {number}" for number in range(500)]
 
@@ -203,7 +204,7 @@ def test_an_infinite_iterable_is_left_with_break(server, client):
         if item.id == 300:
             break
     items.close()
-    assert server.stream_over.wait(5)
+    assert server.stream_over.wait(hang_limit(5))
     wait_until(lambda: not [t for t in set(threading.enumerate()) - threads if "qwire" in t.name])
 
 
@@ -240,7 +241,7 @@ def test_the_iterables_own_exception_comes_out_as_it_is(server, client):
     with pytest.raises(OwnError) as caught:
         list(client.embed_stream(texts(), window=64))  # some answers come before it
     assert caught.value is error
-    assert server.stream_over.wait(5)
+    assert server.stream_over.wait(hang_limit(5))
 
 
 def test_closing_before_the_first_item_opens_nothing(server, client):
@@ -451,7 +452,7 @@ def test_a_server_that_falls_silent_is_called_again(server, client, connect):
         if server.count("EmbedStream") == 3:
             break
     assert server.count("EmbedStream") == 3
-    assert server.stream_over.wait(5)
+    assert server.stream_over.wait(hang_limit(5))
 
 
 def test_a_server_that_stays_silent_is_a_lost_stream(server, client, connect):
@@ -519,7 +520,7 @@ def test_closing_the_client_ends_its_streams(server, client):
     client.close()
     with pytest.raises(qwire.ClosedError):
         list(items)
-    assert server.stream_over.wait(5)
+    assert server.stream_over.wait(hang_limit(5))
 
 
 def test_streams_show_in_the_repr(client):

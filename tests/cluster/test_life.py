@@ -16,6 +16,7 @@ from qwire import Client
 from qwire.errors import DeadlineExceededError, OverloadedError
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from support.machine_speed import hang_limit
 from support.ray_cluster import InBackground
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,9 @@ def test_a_stream_is_told_to_reconnect_so_that_a_replica_can_stop(cluster):
     with grpc.insecure_channel(cluster.target) as channel:
         asked: queue.SimpleQueue[pb.EmbedStreamRequest | None] = queue.SimpleQueue()
         asked.put(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
-        replies = pb_grpc.EmbeddingStub(channel).EmbedStream(iter(asked.get, None), timeout=60)
+        replies = pb_grpc.EmbeddingStub(channel).EmbedStream(
+            iter(asked.get, None), timeout=hang_limit(60)
+        )
         assert next(replies).ids == [1]
         assert next(replies).notice == pb.NOTICE_RECONNECT
         asked.put(None)
@@ -91,7 +94,9 @@ def test_not_even_a_client_without_retries_notices_replicas_that_go(cluster):
     old = cluster.replicas()
     with grpc.insecure_channel(cluster.target, [("grpc.enable_retries", 0)]) as channel:
         stub = pb_grpc.EmbeddingStub(channel)
-        with InBackground(lambda: stub.Embed(pb.EmbedRequest(texts=TEXTS), timeout=60)) as calls:
+        with InBackground(
+            lambda: stub.Embed(pb.EmbedRequest(texts=TEXTS), timeout=hang_limit(60))
+        ) as calls:
             cluster.deploy_again("--replicas", "1")
             cluster.wait_for(1, without=old)
     assert calls.times > 0
@@ -102,7 +107,7 @@ def test_not_even_a_client_without_retries_notices_replicas_that_go(cluster):
 def test_replicas_come_for_work_that_waits_and_go_without_it(slow_cluster):
     """One stream, which is one request; then nobody notices that a replica goes."""
     with Client(slow_cluster.target) as client:
-        texts, stop = itertools.count(), time.monotonic() + 120
+        texts, stop = itertools.count(), time.monotonic() + hang_limit(120)
         for item in client.embed_stream(f"q {n}" for n in texts):
             assert item.error is None
             if len(slow_cluster.replicas()) == 2:
@@ -116,7 +121,7 @@ def test_replicas_come_for_work_that_waits_and_go_without_it(slow_cluster):
 def test_what_does_not_fit_is_refused_with_a_time_to_come_back(slow_cluster):
     """Who waits it out is served."""
     hasty = Client(slow_cluster.target, max_attempts=1, max_concurrency=64, batch_size=1)
-    patient = Client(slow_cluster.target, timeout=120)
+    patient = Client(slow_cluster.target, timeout=hang_limit(120))
     with hasty, patient, InBackground(lambda: ask_for_too_much(hasty)):
         assert len(patient.embed([f"q {n}" for n in range(10)]).vectors) == 10
 

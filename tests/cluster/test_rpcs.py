@@ -16,6 +16,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
 from qwire_server.cluster.methods import RPCS
 from qwire_server.pb.tei.v1 import tei_pb2 as tei
+from support.machine_speed import hang_limit
 
 TEXT = "The capital of China is Beijing."
 LONG = "word " * 600
@@ -147,7 +148,9 @@ def outcome(target: str, path: str, messages: list[Any]) -> tuple[Any, list[Any]
         )
         replies: list[Any] = []
         try:
-            answer = call(iter(messages) if rpc.requests_stream else messages[0], timeout=60)
+            answer = call(
+                iter(messages) if rpc.requests_stream else messages[0], timeout=hang_limit(60)
+            )
             for reply in answer if rpc.replies_stream else [answer]:
                 replies.append(facts(reply))  # noqa: PERF401  those before an error count
         except grpc.RpcError as error:

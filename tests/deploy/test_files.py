@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
 from qwire_server.settings import Settings
+from support import web_client
+from support.machine_speed import hang_limit
 from support.serving import fake_serving
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_the_image_can_be_built_of_what_it_copies(tmp_path: Path):
         cwd=tmp_path,
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=hang_limit(60),
     )
 
 
@@ -167,7 +168,7 @@ def test_the_service_for_grpc_is_headless_and_finds_the_pods():
 async def test_pods_are_counted_by_a_metric_that_the_server_has():
     (hpa,) = documents(BASE / "hpa.yaml")
     (metric,) = hpa["spec"]["metrics"]
-    async with fake_serving({"http_port": 0}) as running, httpx.AsyncClient() as client:
+    async with fake_serving({"http_port": 0}) as running, web_client.async_client() as client:
         url = f"http://127.0.0.1:{running.server.http_port}/metrics"
         exposed = (await client.get(url)).text
     assert f"\n{metric['pods']['metric']['name']}{{" in exposed

@@ -17,6 +17,7 @@ import trustme
 
 import qwire
 from qwire_server.api.rpc.health import SERVICES
+from support import web_client
 from support.serving import fake_serving
 
 pytestmark = [
@@ -45,7 +46,7 @@ class Front:
     def http(self) -> httpx.AsyncClient:
         trusted = ssl.create_default_context(cadata=self.authority.decode())
         trusted.check_hostname = False  # it is called by its address
-        return httpx.AsyncClient(base_url=f"https://127.0.0.1:{self.port}", verify=trusted)
+        return web_client.async_client(base_url=f"https://127.0.0.1:{self.port}", verify=trusted)
 
 
 def free_port() -> int:

@@ -25,6 +25,7 @@ from qwire_server.engine.runner import Model
 from qwire_server.engine.work import Outcome, RequestClass, RowForm, Work
 from qwire_server.model.errors import DeviceLost, OutOfMemory
 from qwire_server.model.launched import Launched, timed
+from support.machine_speed import hang_limit
 from support.runners import VOCAB_SIZE, FakeRunner, StreamRunner, row
 
 FORM = RowForm(8)
@@ -85,7 +86,7 @@ class Bench:
         """Vector, or error code, of each (key, index), once so many texts are answered."""
         seen: dict[tuple[int, int], np.ndarray | str] = {}
         while len(seen) < texts:
-            outcome = self.outcomes.get(timeout=5)
+            outcome = self.outcomes.get(timeout=hang_limit(5))
             rows = np.frombuffer(outcome.rows.data, "<f4").reshape(len(outcome.indices), 8)
             new = {(outcome.key, i): r for i, r in zip(outcome.indices, rows, strict=True)}
             new |= {(outcome.key, f.index): f.code for f in outcome.failures}
@@ -97,7 +98,7 @@ class Bench:
         """Keep the model busy with one text until `release`; the text's key."""
         self.runner.gate.clear()
         key = self.submit([1])
-        assert self.runner.entered.acquire(timeout=5)
+        assert self.runner.entered.acquire(timeout=hang_limit(5))
         return key
 
     def release(self) -> None:
@@ -322,7 +323,7 @@ def test_a_lost_device_answers_everything_accepted_and_everything_after(any_benc
     any_bench.release()
     answers = any_bench.answers(3)
     assert answers[waiting, 0] == answers[waiting, 1] == "UNAVAILABLE"
-    assert "illegal memory access" in any_bench.fatal.get(timeout=5)
+    assert "illegal memory access" in any_bench.fatal.get(timeout=hang_limit(5))
     late = any_bench.submit([3])
     assert any_bench.answers(1)[late, 0] == "UNAVAILABLE"
 
@@ -336,7 +337,7 @@ def test_the_death_of_the_worker_thread_answers_everything(any_bench: Bench):
     any_bench.release()
     answers = any_bench.answers(3)
     assert {answers[first, 0], answers[second, 0], answers[second, 1]} == {"UNAVAILABLE"}
-    assert "RuntimeError" in any_bench.fatal.get(timeout=5)
+    assert "RuntimeError" in any_bench.fatal.get(timeout=hang_limit(5))
 
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes(bench: Bench):
@@ -348,7 +349,7 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes(bench: Bench):
         time.sleep(0.001)
     late = bench.submit([3])
     bench.release()
-    closer.join(5)
+    closer.join(hang_limit(5))
     answers = bench.answers(4)
     assert answers[late, 0] == "UNAVAILABLE"
     np.testing.assert_allclose(answers[accepted, 1], unit([2]), atol=1e-6)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwire_server.text.pool import SLICE_TEXTS, Pool, checked, slices
+from support.machine_speed import hang_limit
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_an_event_loop_that_ends_before_a_slice_does_not_end_the_thread(pool: Po
 
     def wait() -> None:
         begun.set()
-        held.wait(10)
+        held.wait(hang_limit(10))
 
     async def leave() -> None:
         asyncio.ensure_future(pool.run(1, wait)).add_done_callback(lambda task: task.cancelled())

@@ -16,6 +16,7 @@ from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.runner import Model
 from qwire_server.engine.watchdog import Patience
 from qwire_server.engine.work import Outcome, RowForm, Work
+from support.machine_speed import hang_limit
 from support.runners import FakeRunner, StreamRunner
 
 STUCK, IDLE = Progress(busy=True, moves=7, cost=0), Progress(busy=False, moves=7, cost=0)
@@ -84,13 +85,13 @@ def test_a_forward_that_never_returns_answers_everything_and_its_thread_is_left_
     try:
         for key in range(1, 5):
             stuck.submit(key)
-        answers = [stuck.outcomes.get(timeout=10) for _ in range(4)]
+        answers = [stuck.outcomes.get(timeout=hang_limit(10)) for _ in range(4)]
         assert {outcome.key for outcome in answers} == {1, 2, 3, 4}
         assert {outcome.failures[0].code for outcome in answers} == {"UNAVAILABLE"}
-        assert "no progress" in stuck.fatal.get(timeout=10)
+        assert "no progress" in stuck.fatal.get(timeout=hang_limit(10))
         closing = threading.Thread(target=stuck.engine.close)
         closing.start()
-        closing.join(10)
+        closing.join(hang_limit(10))
         assert not closing.is_alive(), "closing waits for the stuck thread"
     finally:
         stuck.runner.gate.set()
@@ -103,7 +104,7 @@ def test_the_log_tells_where_the_stuck_thread_is(caplog: pytest.LogCaptureFixtur
     stuck.runner.gate.clear()
     try:
         stuck.submit(1)
-        stuck.fatal.get(timeout=10)
+        stuck.fatal.get(timeout=hang_limit(10))
     finally:
         stuck.runner.gate.set()
     assert "qwire-launch is at:" in caplog.text

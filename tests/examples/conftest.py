@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from support.machine_speed import hang_limit
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.append(str(EXAMPLES))  # as Python does for `python examples/demo.py`
 
@@ -20,7 +22,7 @@ def run_example():
             cwd=EXAMPLES.parent.parent,
             capture_output=True,
             encoding="utf-8",
-            timeout=timeout,
+            timeout=hang_limit(timeout),
             check=False,
         )
 

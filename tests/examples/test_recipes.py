@@ -22,7 +22,6 @@ import compare_models
 import cross_language
 import duplicates
 import faq
-import httpx
 import hybrid_langchain
 import hybrid_llama_index
 import instructions
@@ -39,6 +38,8 @@ from keywords import EXACT
 from keywords import words as words_of
 
 from qwire import Client
+from support import web_client
+from support.machine_speed import hang_limit
 from support.web_front import front
 
 pytestmark = pytest.mark.timeout(180)  # each embeds some hundred texts, on machines that are busy
@@ -128,7 +129,9 @@ def test_the_service_searches_and_keeps_its_index(demo_server, tmp_path):
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         query = {"q": "I forgot my password and nothing turned up in my inbox", "k": 2}
-        found = httpx.get(f"http://127.0.0.1:{port}/search", params=query, timeout=60).json()
+        found = web_client.get(
+            f"http://127.0.0.1:{port}/search", params=query, timeout=hang_limit(60)
+        ).json()
     finally:
         server.should_exit = True
         thread.join()
@@ -341,7 +344,7 @@ def test_a_recipe_is_a_script(script, told, qwen_server, tmp_path):
         env=os.environ | {"QWIRE_TARGET": qwen_server, "PYTHONWARNINGS": "error::ResourceWarning"},
         capture_output=True,
         encoding="utf-8",
-        timeout=150,
+        timeout=hang_limit(150),
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

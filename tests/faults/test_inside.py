@@ -14,6 +14,7 @@ import pytest
 import qwire
 from support.fake_process import Process
 from support.fault_model import expected
+from support.machine_speed import hang_limit
 
 pytestmark = pytest.mark.timeout(120)  # servers start, on machines that are busy
 
@@ -197,7 +198,7 @@ def test_a_server_that_was_stopped_for_longer_than_the_watchdog_waits_goes_on(
     server.thaw()
     time.sleep(0.2)  # the watchdog looks again, and the batch is still under way
     server.tell("go on")
-    asking.join(30)
+    asking.join(hang_limit(30))
     right(answers[0], TEXTS)
     assert client.healthy()
     assert server.starts == starts

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from support.machine_speed import hang_limit
 from support.serving import Running, fake_serving, until
 from support.sockets import connection, until_closed
 
@@ -66,7 +67,7 @@ async def attack(fake: Running, data: bytes) -> None:
     with suppress(OSError, asyncio.TimeoutError):
         async with connection(fake.server.http_port) as (reader, writer):
             writer.write(data)
-            await asyncio.wait_for(writer.drain(), 5)
+            await asyncio.wait_for(writer.drain(), hang_limit(5))
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reader.read(1 << 20), 0.05)
 

@@ -14,6 +14,7 @@ import pytest
 from qwire.v1 import embedding_pb2 as pb
 from support import http2
 from support.http2 import call, frame, message
+from support.machine_speed import hang_limit
 from support.runners import DIM
 from support.serving import Running, fake_serving, until
 from support.sockets import connection
@@ -139,7 +140,7 @@ async def attack(fake: Running, data: bytes, *, reset: bool = False) -> None:
     with suppress(OSError, asyncio.TimeoutError):
         async with connection(fake.server.port) as (reader, writer):
             writer.write(data)
-            await asyncio.wait_for(writer.drain(), 5)
+            await asyncio.wait_for(writer.drain(), hang_limit(5))
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reader.read(1 << 20), 0.05)
             if reset:

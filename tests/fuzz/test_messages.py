@@ -14,6 +14,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire.v1 import rerank_pb2
 from qwire_server.pb.tei.v1 import tei_pb2
+from support.machine_speed import hang_limit
 from support.messages import messages
 from support.web_front import Front
 
@@ -61,7 +62,7 @@ def send(channel: grpc.Channel, method: MethodDescriptor, bodies: list[bytes], m
     )
     request = iter(bodies) if method.client_streaming else (bodies or [b""])[0]
     try:
-        reply = call(request, timeout=10, metadata=metadata)
+        reply = call(request, timeout=hang_limit(10), metadata=metadata)
         list(reply if method.server_streaming else ())
     except grpc.RpcError as error:
         end = error
@@ -77,7 +78,9 @@ def check(web: Front, channel: grpc.Channel) -> None:
     """Nothing failed that should not, and a good call is answered."""
     assert not [record for record in web.observer.requests if record.reason == "INTERNAL"]
     web.observer.requests.clear()
-    reply = pb_grpc.EmbeddingStub(channel).Embed(pb.EmbedRequest(texts=["after"]), timeout=10)
+    reply = pb_grpc.EmbeddingStub(channel).Embed(
+        pb.EmbedRequest(texts=["after"]), timeout=hang_limit(10)
+    )
     assert reply.vectors.rows == 1
 
 

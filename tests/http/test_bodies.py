@@ -8,7 +8,6 @@ import random
 from itertools import pairwise
 from typing import Any
 
-import httpx
 import numpy as np
 import orjson
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from qwire_server.api.http.body import BodyReader, not_json
 from qwire_server.api.http.json_scan import MAX_DEPTH, JsonScan, TooManyValues
 from qwire_server.api.http.reply import PartsResponse
+from support import web_client
 from support.models import qwen_tokenizer
 from support.web_front import Front, front
 
@@ -105,7 +105,7 @@ def test_a_heavy_body_is_refused_before_it_is_whole(name: str):
 
 async def test_a_heavy_body_is_answered_with_400_and_leaves_turns_to_others(web: Front):
     """And so are six at once, whose clients are all heard out."""
-    async with httpx.AsyncClient(base_url=web.url, timeout=60) as client:
+    async with web_client.async_client(base_url=web.url, timeout=60) as client:
         posts = [
             asyncio.ensure_future(client.post(EMBEDDINGS, content=text, headers=JSON))
             for text in list(HEAVY.values())[:6]
@@ -166,9 +166,9 @@ async def test_a_reply_is_sent_in_parts():
 def test_2048_texts_are_taken_by_default_and_one_more_is_not():
     """OpenAI's limit; the Vercel SDK and LlamaIndex send so many."""
     with front({}, dim=4, max_texts=2048, request_tokens=10**5) as web:
-        reply = httpx.post(web.url + EMBEDDINGS, json={"input": ["a"] * 2048}, timeout=60)
+        reply = web_client.post(web.url + EMBEDDINGS, json={"input": ["a"] * 2048}, timeout=60)
         assert [item["index"] for item in reply.json()["data"]] == list(range(2048))
-        reply = httpx.post(web.url + EMBEDDINGS, json={"input": ["a"] * 2049}, timeout=60)
+        reply = web_client.post(web.url + EMBEDDINGS, json={"input": ["a"] * 2049}, timeout=60)
         assert (reply.status_code, "at most 2048" in reply.text) == (400, True)
 
 
@@ -178,7 +178,7 @@ def test_2048_texts_are_taken_by_default_and_one_more_is_not():
 )
 def test_a_byte_order_mark_is_skipped(web: Front, path: str, body: dict):
     content = b"\xef\xbb\xbf" + json.dumps(body).encode()
-    assert httpx.post(web.url + path, content=content, headers=JSON).status_code == 200
+    assert web_client.post(web.url + path, content=content, headers=JSON).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_text_that_is_not_unicode_is_named(text: bytes, name: str, index: int 
 
 @pytest.mark.parametrize("text", [rb'{"\ud800": 1}', b"{", b"nul", b'{"a": "\x01"}', b"[1,]"])
 def test_other_faults_of_json_are_told_without_what_was_sent(web: Front, text: bytes):
-    reply = httpx.post(web.url + EMBEDDINGS, content=text, headers=JSON)
+    reply = web_client.post(web.url + EMBEDDINGS, content=text, headers=JSON)
     assert reply.status_code == 400
     assert len(reply.json()["error"]["message"]) < 200
 
@@ -231,7 +231,7 @@ def test_other_faults_of_json_are_told_without_what_was_sent(web: Front, text: b
     ids=str,
 )
 def test_a_token_id_that_is_none_is_400_and_named(takes_ids: Front, ids: list, named: str):
-    reply = httpx.post(takes_ids.url + EMBEDDINGS, json={"input": ids})
+    reply = web_client.post(takes_ids.url + EMBEDDINGS, json={"input": ids})
     assert reply.status_code == 400
     assert named in reply.json()["error"]["message"]
 
@@ -239,13 +239,13 @@ def test_a_token_id_that_is_none_is_400_and_named(takes_ids: Front, ids: list, n
 def test_the_last_id_of_the_vocabulary_is_taken_and_the_next_is_not(takes_ids: Front):
     size = qwen_tokenizer().get_vocab_size()
     for last, status in ((size - 1, 200), (size, 400)):
-        reply = httpx.post(takes_ids.url + EMBEDDINGS, json={"input": [5, last]})
+        reply = web_client.post(takes_ids.url + EMBEDDINGS, json={"input": [5, last]})
         assert reply.status_code == status
 
 
 def test_as_many_ids_as_a_request_may_have_tokens_are_taken(takes_ids: Front):
     ids = np.full(4096, 5).tolist()
-    assert httpx.post(takes_ids.url + EMBEDDINGS, json={"input": ids}).status_code == 200
+    assert web_client.post(takes_ids.url + EMBEDDINGS, json={"input": ids}).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -262,19 +262,19 @@ def takes_ids():
     ],
 )
 def test_texts_may_be_objects_as_jinas(web: Front, sent: dict):
-    plain = httpx.post(web.url + EMBEDDINGS, json={"input": ["a bird", "two birds"]}).json()
-    assert httpx.post(web.url + EMBEDDINGS, json=sent).json()["data"] == plain["data"]
+    plain = web_client.post(web.url + EMBEDDINGS, json={"input": ["a bird", "two birds"]}).json()
+    assert web_client.post(web.url + EMBEDDINGS, json=sent).json()["data"] == plain["data"]
 
 
 def test_an_object_with_more_than_a_text_is_refused(web: Front):
     sent = {"input": ["a", {"text": "b", "image": "x"}]}
-    reply = httpx.post(web.url + EMBEDDINGS, json=sent)
+    reply = web_client.post(web.url + EMBEDDINGS, json=sent)
     assert (reply.status_code, "`input[1]`" in reply.text) == (400, True)
 
 
 @pytest.mark.parametrize("field", ["model", "input_type", "task", "truncate", "prompt_name"])
 def test_a_field_that_is_no_text_is_short(web: Front, field: str):
-    reply = httpx.post(web.url + EMBEDDINGS, json={"input": "a", field: "x" * 100_000})
+    reply = web_client.post(web.url + EMBEDDINGS, json={"input": "a", field: "x" * 100_000})
     assert reply.status_code == 400
     assert f"`{field}`" in reply.json()["error"]["message"]
     assert len(reply.content) < 1000

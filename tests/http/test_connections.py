@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import httpx
 import pytest
 
+from support import web_client
 from support.sockets import connection
 from support.web_front import Front, front
 
@@ -28,7 +28,7 @@ POST = (
 )
 def test_head_works_wherever_get_does(web: Front, path: str):
     """With the same status and type, and no body; `wget --spider` and monitors ask so."""
-    got, head = httpx.get(web.url + path), httpx.head(web.url + path)
+    got, head = web_client.get(web.url + path), web_client.head(web.url + path)
     assert head.status_code == got.status_code
     assert head.headers["content-type"] == got.headers["content-type"]
     if path != "/metrics":  # its numbers grow
@@ -37,8 +37,8 @@ def test_head_works_wherever_get_does(web: Front, path: str):
 
 
 def test_head_is_refused_where_get_is(web: Front):
-    assert httpx.head(f"{web.url}/v1/embeddings").status_code == 405
-    assert httpx.head(f"{web.url}/nothing").status_code == 404
+    assert web_client.head(f"{web.url}/v1/embeddings").status_code == 405
+    assert web_client.head(f"{web.url}/nothing").status_code == 404
 
 
 def exchange(web: Front, request: bytes) -> bytes:
@@ -70,7 +70,7 @@ def test_the_host_of_a_target_is_checked_as_the_header_is(web: Front, host: byte
 
 def test_paths_are_there_without_v1(web: Front):
     sent = {"input": ["a"]}
-    with httpx.Client(base_url=web.url) as client:
+    with web_client.client(base_url=web.url) as client:
         assert client.post("/embeddings", json=sent).json() == (
             client.post("/v1/embeddings", json=sent).json()
         )

@@ -21,6 +21,7 @@ from qwire_server.api.http.rerank import RerankBody
 from qwire_server.api.http.tei import EmbedBody
 from qwire_server.load_reranker import load_reranker
 from qwire_server.settings import Settings
+from support import web_client
 from support.rerankers import tiny_reranker
 from support.serving import FAKE_ID
 from support.web_front import Front, front
@@ -60,7 +61,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 
 def post(web: Front, path: str, **sent: Any) -> httpx.Response:
-    return httpx.post(web.url + path, json={**NEEDED[path], **sent})
+    return web_client.post(web.url + path, json={**NEEDED[path], **sent})
 
 
 def message(reply: httpx.Response) -> str:
@@ -99,7 +100,7 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(both: Front, path: str):
     kind = RerankBody if "rerank" in path else EmbeddingsBody
     kind = EmbedBody if path in {"/embed", "/"} else kind
     kind = CohereEmbedBody if path in {"/v1/embed", "/v2/embed"} else kind
-    with httpx.Client(base_url=both.url) as client:
+    with web_client.client(base_url=both.url) as client:
         for name, rule in fields.REFUSED.items():
             if name in kind.model_fields:
                 continue
@@ -172,7 +173,7 @@ def test_another_spelling_of_a_field_is_refused_with_the_right_one(
 def test_a_field_of_jina_voyage_or_vllm_means_what_it_means_there(
     both: Front, sent: dict, options: dict
 ):
-    told = httpx.post(f"{both.url}/v1/embeddings", json={"input": [TEXT, LONG], **sent}).json()
+    told = web_client.post(f"{both.url}/v1/embeddings", json={"input": [TEXT, LONG], **sent}).json()
     with Client(both.grpc) as client:
         expected = np.asarray(client.embed([TEXT, LONG], **options).vectors)
     got = np.array([item["embedding"] for item in told["data"]], np.float32)
@@ -219,7 +220,7 @@ def test_what_has_no_meaning_here_is_400(both: Front, sent: dict, named: str):
     "sent", [{"truncation": False}, {"truncate": False}, {"truncate": "none"}], ids=str
 )
 def test_a_text_that_is_too_long_is_refused_if_truncation_is_off(both: Front, sent: dict):
-    reply = httpx.post(f"{both.url}/v1/embeddings", json={"input": [LONG], **sent})
+    reply = web_client.post(f"{both.url}/v1/embeddings", json={"input": [LONG], **sent})
     assert reply.status_code == 400
     assert "the model takes 128" in message(reply)
 
@@ -227,7 +228,7 @@ def test_a_text_that_is_too_long_is_refused_if_truncation_is_off(both: Front, se
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank"])
 def test_reranking_takes_voyages_and_vllms_words(both: Front, path: str):
     documents = ["a b c", "x", "the capital"]
-    whole = httpx.post(both.url + path, json={"query": "q", "documents": documents}).json()
+    whole = web_client.post(both.url + path, json={"query": "q", "documents": documents}).json()
     best = post(both, path, documents=documents, top_k=1, truncation=True).json()
     assert best["results"] == whole["results"][:1]
     (first,) = best["data"]
@@ -262,8 +263,8 @@ def test_results_hold_their_documents_as_in_each_interface(
 @pytest.mark.parametrize("path", ["/rerank", "/"])
 def test_teis_form_shows_texts_only_if_asked(both: Front, path: str):
     body = {"query": "q", "texts": [TEXT]}
-    (bare,) = httpx.post(both.url + path, json=body).json()
-    (shown,) = httpx.post(both.url + path, json={**body, "return_text": True}).json()
+    (bare,) = web_client.post(both.url + path, json=body).json()
+    (shown,) = web_client.post(both.url + path, json={**body, "return_text": True}).json()
     assert "text" not in bare
     assert shown["text"] == TEXT
 

@@ -13,7 +13,9 @@ import openai
 import pytest
 from starlette.routing import Route
 
+from support import web_client
 from support.keys import KeyFile, bearer, keyed_process, peak
+from support.machine_speed import hang_limit
 from support.web_front import Front, front
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def leaves(routes: Any) -> Iterator[Any]:
             raise AssertionError(f"how are the paths of {route} locked?")
 
 
-HTTP = httpx.Client()
+HTTP = web_client.client()
 
 
 def ask(web: Front, method: str, path: str, key: str | None) -> httpx.Response:
@@ -165,7 +167,10 @@ def test_stock_clients_bring_their_key_and_know_the_refusal(
         pytest.raises(openai.PermissionDeniedError, match="scope embed"),
     ):
         sdk.embeddings.create(model="", input="a")
-    with httpx.Client() as http, pytest.raises(cohere.UnauthorizedError, match="not known here"):
+    with (
+        web_client.client() as http,
+        pytest.raises(cohere.UnauthorizedError, match="not known here"),
+    ):
         cohere.ClientV2("qk0.wrong", base_url=locked.url, httpx_client=http).rerank(
             model="x", query="q", documents=["a"]
         )
@@ -250,7 +255,9 @@ def test_a_body_without_a_key_is_never_held(apart: Any):
         def one() -> None:
             headers = {"content-type": "application/json"} | dict(bearer(key))
             url = f"http://127.0.0.1:{port}/v1/embeddings"
-            told.append(HTTP.post(url, content=body, headers=headers, timeout=30).status_code)
+            told.append(
+                HTTP.post(url, content=body, headers=headers, timeout=hang_limit(30)).status_code
+            )
 
         threads = [threading.Thread(target=one) for _ in range(4)]
         for thread in threads:

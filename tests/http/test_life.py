@@ -14,6 +14,8 @@ import pytest
 from qwire_server.errors import StartError
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
+from support import web_client
+from support.machine_speed import hang_limit
 from support.runners import FakeRunner
 from support.serving import Recorder, Running, fake_model, fake_serving, until
 
@@ -25,7 +27,7 @@ def settings(**chosen) -> Settings:
 
 
 def client_of(server: Server) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.http_port}")
+    return web_client.async_client(base_url=f"http://127.0.0.1:{server.http_port}")
 
 
 def held(running: Running) -> FakeRunner:
@@ -43,7 +45,7 @@ async def test_while_the_model_loads_health_says_so_and_routes_are_503():
     loading = threading.Event()
 
     def load(_: Settings):
-        assert loading.wait(10)
+        assert loading.wait(hang_limit(10))
         return fake_model(FakeRunner())
 
     server = Server(settings(), Recorder(), load)
@@ -143,7 +145,11 @@ async def test_a_large_reply_leaves_turns_to_others():
         client_of(running.server) as client,
     ):
         large = asyncio.ensure_future(
-            client.post(PATH, json={"input": ["a"] * 400, "encoding_format": "float"}, timeout=60)
+            client.post(
+                PATH,
+                json={"input": ["a"] * 400, "encoding_format": "float"},
+                timeout=hang_limit(60),
+            )
         )
         await until(lambda: bool(running.observer.batches))
         answered = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from qwire import Client
@@ -14,13 +13,14 @@ from qwire_server.api.metrics import MetricsObserver
 from qwire_server.checkpoint.progress import Progress
 from qwire_server.engine.arithmetic import Arithmetic
 from qwire_server.errors import BY_CODE
+from support import web_client
 from support.runners import FakeRunner
 from support.serving import FAKE_ID, fake_model, serving
 from support.web_front import Front, front, running
 
 
 def samples(web: Front) -> dict[tuple[str, frozenset], float]:
-    reply = httpx.get(f"{web.url}/metrics")
+    reply = web_client.get(f"{web.url}/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = text_string_to_metric_families(reply.text)
     return {
@@ -37,9 +37,9 @@ def test_calls_batches_and_the_queue_are_counted_whichever_way_they_came():
             named = {k.rstrip("_"): v for k, v in labels.items()}
             return samples(web)[name, frozenset(named.items())]
 
-        httpx.post(f"{web.url}/v1/embeddings", json={"input": ["a", "b"]})
-        httpx.post(f"{web.url}/v1/embeddings", json={"input": ["a"] * 20})
-        httpx.post(f"{web.url}/v1/embeddings", json={"input": "a", "model": "x"})
+        web_client.post(f"{web.url}/v1/embeddings", json={"input": ["a", "b"]})
+        web_client.post(f"{web.url}/v1/embeddings", json={"input": ["a"] * 20})
+        web_client.post(f"{web.url}/v1/embeddings", json={"input": "a", "model": "x"})
         client.embed(["a"])
         calls = "qwire_requests_total"
         assert value(calls, method="/v1/embeddings", class_="interactive", code="OK") == 1
@@ -119,10 +119,10 @@ async def test_a_server_that_loads_can_be_scraped():
 def test_what_a_client_sends_is_no_label(web: Front):
     """Each value of a label is a series that is kept for ever."""
     sent = "chosen-by-a-client"
-    httpx.post(
+    web_client.post(
         f"{web.url}/v1/embeddings?{sent}",
         json={"input": sent, "model": sent, "user": sent, "input_type": sent},
         headers={"x-request-id": sent, "user-agent": sent, "authorization": f"Bearer {sent}"},
     )
-    httpx.get(f"{web.url}/{sent}")
-    assert sent not in httpx.get(f"{web.url}/metrics").text
+    web_client.get(f"{web.url}/{sent}")
+    assert sent not in web_client.get(f"{web.url}/metrics").text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import httpx
 import numpy as np
 import openai
 import pytest
 
 from qwire import Client
+from support import web_client
 from support.models import qwen_tokenizer
 from support.serving import FAKE_ID
 from support.web_front import Front, front
@@ -122,7 +122,7 @@ def test_another_model_is_not_found(sdk: openai.OpenAI):
     ids=lambda value: str(value)[:40],
 )
 def test_a_bad_field_is_named(web: Front, fields: dict, said: str):
-    reply = httpx.post(f"{web.url}/v1/embeddings", json=fields)
+    reply = web_client.post(f"{web.url}/v1/embeddings", json=fields)
     assert reply.status_code == 400
     error = reply.json()["error"]
     assert said in error["message"]
@@ -168,7 +168,7 @@ def test_token_ids_of_the_models_own_tokenizer_are_texts_if_a_setting_takes_them
         assert bare != ids[0]
         reply = sdk.embeddings.create(input=bare, model=f"{FAKE_ID}:query")
         np.testing.assert_array_equal(rows(reply), reference(web, TEXTS[:1], input_type="query"))
-        embedded = httpx.post(f"{takes.url}/embed", json={"inputs": ids}).json()
+        embedded = web_client.post(f"{takes.url}/embed", json={"inputs": ids}).json()
         np.testing.assert_array_equal(np.array(embedded, np.float32), reference(web, TEXTS))
 
 
@@ -218,6 +218,6 @@ def test_every_request_is_recorded_as_over_grpc(web: Front, sdk: openai.OpenAI):
     "headers", [{"x-qwire-class": "urgent"}, {"x-qwire-timeout": "soon"}, {"x-qwire-timeout": "0"}]
 )
 def test_a_header_that_is_not_understood_is_an_error(web: Front, headers: dict):
-    reply = httpx.post(f"{web.url}/v1/embeddings", json={"input": "a"}, headers=headers)
+    reply = web_client.post(f"{web.url}/v1/embeddings", json={"input": "a"}, headers=headers)
     assert reply.status_code == 400
     assert next(iter(headers)) in reply.json()["error"]["message"]

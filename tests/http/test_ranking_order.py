@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -14,6 +13,7 @@ from qwire_server.api.rpc import rank_wire
 from qwire_server.api.tei import wire
 from qwire_server.engine.work import Rows
 from qwire_server.pb.tei.v1 import tei_pb2 as tei
+from support import web_client
 from support.web_front import Front
 
 # As numbers from 0 to 1, all but one of these are 1.0 exactly.
@@ -61,7 +61,7 @@ def test_every_form_over_http_sorts_so(web: Front, path: str, monkeypatch: pytes
     monkeypatch.setattr(web.server._gate, "reranker", Reranker)
     for field in ("texts",) if path == "/" else ("documents",):
         body = {"query": "q", field: DOCUMENTS}
-        told = httpx.post(web.url + path, json=body).json()
+        told = web_client.post(web.url + path, json=body).json()
         results = told if isinstance(told, list) else told["results"]
         assert [result["index"] for result in results] == ORDER
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import cohere
-import httpx
 import pytest
 
 from qwire import Client
 from qwire_server.load_reranker import load_reranker
 from qwire_server.settings import Settings
+from support import web_client
 from support.rerankers import tiny_reranker
 from support.web_front import Front, front
 
@@ -42,7 +42,7 @@ def expected(both: Front, **options) -> list[tuple[int, object]]:
 @pytest.mark.parametrize("model", [MODEL, "rerank-v3.5"])
 def test_coheres_sdk_ranks_as_grpc_does(both: Front, version: type, model: str):
     """Both of its interfaces; by the model's name, or by the one that the tool insists on."""
-    with httpx.Client() as http:
+    with web_client.client() as http:
         sdk = version("any key", base_url=both.url, httpx_client=http)
         reply = sdk.rerank(query=QUERY, documents=DOCUMENTS, model=model, top_n=3)
     got = [(result.index, result.relevance_score) for result in reply.results]
@@ -58,7 +58,7 @@ def test_jinas_shape(both: Front):
         "return_documents": True,
     }
     for path in ("/v1/rerank", "/rerank"):
-        told = httpx.post(both.url + path, json=fields).json()
+        told = web_client.post(both.url + path, json=fields).json()
         assert told["model"] == MODEL
         assert told["usage"]["total_tokens"] > 100
         ranks = [(result["index"], result["relevance_score"]) for result in told["results"]]
@@ -69,11 +69,11 @@ def test_jinas_shape(both: Front):
 
 def test_the_shape_of_text_embeddings_inference_at_the_same_path(both: Front):
     fields = {"query": QUERY, "texts": DOCUMENTS}
-    told = httpx.post(f"{both.url}/rerank", json=fields).json()
+    told = web_client.post(f"{both.url}/rerank", json=fields).json()
     assert [(rank["index"], rank["score"]) for rank in told] == expected(both)
     assert all(set(rank) == {"index", "score"} for rank in told)
     fields |= {"raw_scores": True, "return_text": True}
-    told = httpx.post(f"{both.url}/rerank", json=fields).json()
+    told = web_client.post(f"{both.url}/rerank", json=fields).json()
     assert [(rank["index"], rank["score"]) for rank in told] == expected(both, raw_scores=True)
     assert [rank["text"] for rank in told] == [DOCUMENTS[rank["index"]] for rank in told]
 
@@ -84,12 +84,12 @@ def test_the_word_after_reranker_is_a_name_of_it(both: Front):
     assert given is not None
     for name, status in ((given, 200), (given + "x", 404)):
         fields = {"model": name, "query": QUERY, "documents": DOCUMENTS}
-        assert httpx.post(f"{both.url}/v1/rerank", json=fields).status_code == status
+        assert web_client.post(f"{both.url}/v1/rerank", json=fields).status_code == status
 
 
 def test_an_instruction_replaces_the_task(both: Front):
     fields = {"query": QUERY, "documents": DOCUMENTS, "instruction": "Find cities"}
-    told = httpx.post(f"{both.url}/v1/rerank", json=fields).json()
+    told = web_client.post(f"{both.url}/v1/rerank", json=fields).json()
     ranks = [(result["index"], result["relevance_score"]) for result in told["results"]]
     assert ranks == expected(both, instruction="Find cities")
     assert ranks != expected(both)
@@ -113,20 +113,20 @@ def test_a_bad_request_is_told_to_whoever_reads_it(
     both: Front, fields: dict, status: int, said: str
 ):
     """Cohere's SDK reads `message`, Jina's users `detail`, those of TEI `error`."""
-    reply = httpx.post(f"{both.url}/rerank", json={"query": QUERY, **fields})
+    reply = web_client.post(f"{both.url}/rerank", json={"query": QUERY, **fields})
     assert reply.status_code == status
     for key in ("message", "detail", "error"):
         assert said in reply.json()[key]
 
 
 def test_a_server_without_a_reranker_says_how_to_start_one(web: Front):
-    reply = httpx.post(f"{web.url}/rerank", json={"query": "q", "texts": ["a"]})
+    reply = web_client.post(f"{web.url}/rerank", json={"query": "q", "texts": ["a"]})
     assert reply.status_code == 412
     assert "--reranker" in reply.json()["error"]
 
 
 def test_both_models_are_listed(both: Front):
-    listed = httpx.get(f"{both.url}/v1/models").json()["data"]
+    listed = web_client.get(f"{both.url}/v1/models").json()["data"]
     assert [model["id"] for model in listed][1:] == [MODEL]
-    metrics = httpx.get(f"{both.url}/metrics").text
+    metrics = web_client.get(f"{both.url}/metrics").text
     assert f'qwire_batch_texts_total{{model="{MODEL}"}}' in metrics

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import cohere
-import httpx
 import numpy as np
 import pytest
 from huggingface_hub import InferenceClient
@@ -13,6 +12,7 @@ from huggingface_hub import InferenceClient
 from qwire import Client
 from qwire_server.load_reranker import load_reranker
 from qwire_server.settings import Settings
+from support import web_client
 from support.keys import KeyFile, bearer
 from support.rerankers import tiny_reranker
 from support.serving import FAKE_ID
@@ -54,7 +54,7 @@ def test_hugging_faces_client_by_the_servers_address(web: Front):
 
 def test_the_root_embeds_or_ranks_as_the_body_says(both: Front):
     """`@huggingface/inference` and Weaviate post there; so does TEI's quick tour for rerankers."""
-    with httpx.Client(base_url=both.url) as client:
+    with web_client.client(base_url=both.url) as client:
         sent = {"inputs": TEXTS, "options": {"wait_for_model": True, "use_cache": True}}
         np.testing.assert_array_equal(
             np.array(client.post("/", json=sent).json(), np.float32), reference(both)
@@ -69,7 +69,7 @@ def test_the_root_embeds_or_ranks_as_the_body_says(both: Front):
 def test_a_key_needs_the_scope_of_what_the_root_does(tmp_path):
     file = KeyFile(tmp_path / "keys.toml")
     embed, rerank = file.new("embed", "embed"), file.new("rerank", "rerank")
-    with front({"api_keys_file": file.path}) as web, httpx.Client(base_url=web.url) as client:
+    with front({"api_keys_file": file.path}) as web, web_client.client(base_url=web.url) as client:
         for body, good, bad in (
             ({"inputs": "a"}, embed, rerank),
             ({"query": "q", "texts": ["a"]}, rerank, embed),
@@ -87,7 +87,7 @@ def test_a_key_needs_the_scope_of_what_the_root_does(tmp_path):
 def test_coheres_sdk_embeds_as_grpc_does(web: Front, side: str):
     """Both of its interfaces, in floats."""
     expected, kind = reference(web, input_type=side), f"search_{side}"
-    with httpx.Client() as http:
+    with web_client.client() as http:
         old = cohere.Client("any key", base_url=web.url, httpx_client=http)
         plain = old.embed(texts=TEXTS, model=FAKE_ID, input_type=kind)
         np.testing.assert_array_equal(np.array(plain.embeddings, np.float32), expected)
@@ -122,7 +122,7 @@ def test_coheres_sdk_embeds_as_grpc_does(web: Front, side: str):
 )
 def test_what_coheres_interface_cannot_have_here_is_400(web: Front, sent: dict):
     for path in ("/v1/embed", "/v2/embed"):
-        reply = httpx.post(web.url + path, json={"model": FAKE_ID, "texts": TEXTS, **sent})
+        reply = web_client.post(web.url + path, json={"model": FAKE_ID, "texts": TEXTS, **sent})
         assert reply.status_code == 400
         assert next(iter(sent)) in reply.json()["message"].replace("dimensions", "output_dimension")
 
@@ -130,7 +130,7 @@ def test_what_coheres_interface_cannot_have_here_is_400(web: Front, sent: dict):
 def test_pymilvus_reads_the_document_of_each_result(both: Front):
     """Its JinaRerankFunction sends so, and fails without `document`."""
     sent = {"query": QUERY, "documents": DOCUMENTS, "model": "tiny", "top_n": 2}
-    told = httpx.post(f"{both.url}/v1/rerank", json=sent).json()
+    told = web_client.post(f"{both.url}/v1/rerank", json=sent).json()
     assert sorted(one["document"]["text"] for one in told["results"]) == sorted(DOCUMENTS)
 
 
@@ -144,7 +144,7 @@ def test_lightrag_and_pymilvus_ask_by_a_task(web: Front):
         "late_chunking": False,
         "input": TEXTS,
     }
-    data = httpx.post(f"{web.url}/v1/embeddings", json=sent).json()["data"]
+    data = web_client.post(f"{web.url}/v1/embeddings", json=sent).json()["data"]
     got = np.array([one["embedding"] for one in data], np.float32)
     np.testing.assert_array_equal(got, reference(web, input_type="query", dimensions=8))
 
@@ -159,7 +159,7 @@ def test_voyages_client_sends_null_for_what_is_not_set(web: Front):
         "output_dimension": None,
         "encoding_format": "base64",
     }
-    data = httpx.post(f"{web.url}/v1/embeddings", json=sent).json()["data"]
+    data = web_client.post(f"{web.url}/v1/embeddings", json=sent).json()["data"]
     assert all(isinstance(one["embedding"], str) for one in data)
 
 
@@ -169,7 +169,7 @@ def test_the_word_after_model_is_a_name_of_the_model(name: str):
 
     with serve(given="demo", aliases=("a-name",)) as web:
         sent = {"model": name, "input": "x"}
-        assert httpx.post(f"{web.url}/v1/embeddings", json=sent).status_code == 200
-        assert httpx.get(f"{web.url}/v1/models/{name}").status_code == 200
+        assert web_client.post(f"{web.url}/v1/embeddings", json=sent).status_code == 200
+        assert web_client.get(f"{web.url}/v1/models/{name}").status_code == 200
         with Client(web.grpc, model=name) as client:
             assert len(client.embed_query("x")) == 32

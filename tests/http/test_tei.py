@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qwire import Client
+from support import web_client
 from support.serving import FAKE_ID
 from support.web_front import Front
 
@@ -14,7 +15,7 @@ TEXTS = ["a bird", "two birds"]
 
 
 def embed(web: Front, **fields) -> httpx.Response:
-    return httpx.post(f"{web.url}/embed", json=fields)
+    return web_client.post(f"{web.url}/embed", json=fields)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_errors_have_its_statuses_and_types(web: Front, fields: dict, status: in
 
 
 def test_info_has_its_fields(web: Front):
-    told = httpx.get(f"{web.url}/info").json()
+    told = web_client.get(f"{web.url}/info").json()
     assert told["model_id"] == FAKE_ID
     assert told["model_type"] == {"embedding": {"pooling": "last_token"}}
     assert told["max_input_length"] == 128

@@ -20,6 +20,7 @@ from qwire_server.api.rpc import options
 from qwire_server.api.rpc.rules import lifetime
 from qwire_server.api.served import MAX_INSTRUCTION_BYTES, MAX_MESSAGE_BYTES
 from support.certificates import Authority
+from support.machine_speed import hang_limit
 from support.patience import with_time
 from support.proxy import Proxy
 from support.runners import DIM
@@ -126,7 +127,9 @@ class TestShortTimes:
                     stub = type(fake)(fake.server, channel, fake.observer).stub
                     stream = stub.EmbedStream()
                     await stream.write(pb.EmbedStreamRequest(ids=[1], texts=["a"]))
-                    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+                    assert await asyncio.to_thread(
+                        fake.runner.entered.acquire, timeout=hang_limit(5)
+                    )
                     for i in range(2, 9):
                         await stream.write(pb.EmbedStreamRequest(ids=[i], texts=["b"]))
                     proxy.swallow()
@@ -291,7 +294,7 @@ async def test_a_stopped_client_is_cut_in_seconds_and_a_busy_one_is_not(what: st
                 assert fake.server.open_calls == 1
             else:
                 client.send_signal(signal.SIGSTOP)
-                await asyncio.wait_for(until(lambda: fake.server.open_calls == 0), 60)
+                await asyncio.wait_for(until(lambda: fake.server.open_calls == 0), hang_limit(60))
         finally:
             client.kill()
             await client.wait()

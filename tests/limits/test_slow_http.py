@@ -6,9 +6,10 @@ import asyncio
 import socket
 from contextlib import asynccontextmanager, suppress
 
-import httpx
 import pytest
 
+from support import web_client
+from support.machine_speed import hang_limit
 from support.patience import with_time
 from support.serving import Running, fake_serving, until
 from support.sockets import connection, until_closed
@@ -81,7 +82,7 @@ async def test_a_request_may_take_longer_to_answer_than_to_arrive():
         fake.runner.gate.clear()
         async with connection(fake.server.http_port) as (reader, writer):
             writer.write(WHOLE)
-            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
             await asyncio.sleep(0.8)
             fake.runner.gate.set()
             assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
@@ -167,7 +168,7 @@ async def test_headers_beyond_16_kib_are_refused(headers: bytes):
 
 
 async def test_a_compressed_body_is_refused_and_not_unpacked():
-    async with http() as fake, httpx.AsyncClient() as client:
+    async with http() as fake, web_client.async_client() as client:
         url = f"http://127.0.0.1:{fake.server.http_port}/v1/embeddings"
         for encoding, status in (("gzip", 415), ("br", 415), ("Identity", 200)):
             headers = {"content-type": "application/json", "content-encoding": encoding}
@@ -200,7 +201,7 @@ async def test_dead_peers_are_looked_for_by_the_kernel():
 
 
 async def test_an_instruction_over_http_is_bounded_too():
-    async with http() as fake, httpx.AsyncClient() as client:
+    async with http() as fake, web_client.async_client() as client:
         url = f"http://127.0.0.1:{fake.server.http_port}/v1/embeddings"
         reply = await client.post(url, json={"input": "a", "instruction": "i" * 9000})
         assert reply.status_code == 400

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-import httpx
 import pytest
 
+from support import web_client
 from support.browser import Browser, Page
 from support.page import ask, settled
 from support.web_front import Front
@@ -219,7 +219,7 @@ def test_colours_have_contrast_in_both_themes(page: Page):
 
 def test_scripts_and_styles_are_files_and_the_policy_says_so(web: Front):
     """No script and no style stands in the page, and none of another server may."""
-    reply = httpx.get(web.url)
+    reply = web_client.get(web.url)
     policy = reply.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

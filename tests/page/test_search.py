@@ -6,10 +6,10 @@ import json
 import re
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
+from support import web_client
 from support.browser import Browser, Page
 from support.page import ask, choose, paste, settled
 from support.web_front import Front
@@ -62,7 +62,7 @@ def test_scores_are_the_servers_for_every_dimension_that_it_allows(page: Page, w
         choose(page, "#dimensions", dimensions)
         page.until(f"document.querySelector('#dimensions-value').value === '{dimensions}'")
         body = {"input": ["a dog in the rain", *TEXTS], "dimensions": dimensions, "instruction": ""}
-        data = httpx.post(f"{web.url}/v1/embeddings", json=body).json()["data"]
+        data = web_client.post(f"{web.url}/v1/embeddings", json=body).json()["data"]
         rows = np.array([one["embedding"] for one in data])
         scores = dict(zip(TEXTS, rows[1:] @ rows[0], strict=True))
         order = sorted(TEXTS, key=lambda text: scores[text], reverse=True)
@@ -107,7 +107,7 @@ def test_an_instruction_goes_to_the_server_in_the_models_own_template(page: Page
     ((row,), rows) = (
         [
             one["embedding"]
-            for one in httpx.post(f"{web.url}/v1/embeddings", json=body).json()["data"]
+            for one in web_client.post(f"{web.url}/v1/embeddings", json=body).json()["data"]
         ]
         for body in (query, {"input": TEXTS})
     )
@@ -192,7 +192,7 @@ def test_behind_the_scenes_tells_what_the_server_told(page: Page, web: Front):
     page.click("#behind summary")
     shown = page.see("#behind-body", "32 values")
     body = {"input": "rain", "instruction": ""}
-    told = httpx.post(f"{web.url}/v1/embeddings", json=body).json()
+    told = web_client.post(f"{web.url}/v1/embeddings", json=body).json()
     row = told["data"][0]["embedding"]
     assert f"{max(row):.4f}" in shown
     assert f"{min(row):.4f}".replace("-", "\u2212") in shown

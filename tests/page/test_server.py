@@ -11,6 +11,7 @@ import pytest
 from qwire_server.load_reranker import load_reranker
 from qwire_server.settings import Settings
 from support.browser import Browser, Page
+from support.machine_speed import hang_limit
 from support.page import ask, paste, settled
 from support.rerankers import tiny_reranker
 from support.runners import FakeRunner
@@ -26,7 +27,7 @@ def held_after(web: Front, batches: int) -> threading.Event:
 
     def wait(_) -> None:
         if len(web.runner.batches) > first + batches:
-            assert go.wait(15)
+            assert go.wait(hang_limit(15))
 
     web.runner.fails = wait
     return go
@@ -51,7 +52,7 @@ def test_cancel_stops_the_server_too_and_keeps_what_is_done(page: Page, web: Fro
     page.until("document.querySelector('#progress-bar').value > 0")
     page.click("#cancel")
     page.until("document.querySelector('#progress').hidden")
-    ends = time.monotonic() + 15
+    ends = time.monotonic() + hang_limit(15)
     while not [r for r in web.observer.requests[since:] if r.code == "CANCELLED"]:
         assert time.monotonic() < ends, "the server was not told"
         time.sleep(0.02)
@@ -129,18 +130,18 @@ def test_a_model_that_loads_is_told_and_waited_for(browser: Browser):
 
     def load(_):
         loading.set()
-        assert loaded.wait(30)
+        assert loaded.wait(hang_limit(30))
         return fake_model(runner)
 
     def stay() -> None:
         with running(lambda: serving(load, runner=runner, http_port=port)):
-            assert over.wait(60)
+            assert over.wait(hang_limit(60))
 
     over = threading.Event()
     thread = threading.Thread(target=stay)
     thread.start()
     try:
-        assert loading.wait(15)
+        assert loading.wait(hang_limit(15))
         with browser.page() as page:
             page.open(f"http://127.0.0.1:{port}")
             page.see("#alerts", "The model is loading")

@@ -21,6 +21,7 @@ import pytest
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from support.machine_speed import hang_limit
 from support.models import tiny_qwen3
 from support.serving import fake_serving
 
@@ -45,7 +46,7 @@ def refused(*arguments: str, **environment: str) -> str:
         env=ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=hang_limit(50),
         check=False,
     )
     assert done.returncode == 2, done.stderr
@@ -75,12 +76,12 @@ class Process:
         self._ready.set()
 
     def wait_ready(self) -> None:
-        assert self._ready.wait(50)
+        assert self._ready.wait(hang_limit(50))
         assert self.port, "\n".join(self.lines)
 
     def ended(self) -> int:
-        status = self.popen.wait(20)
-        self._reader.join(5)
+        status = self.popen.wait(hang_limit(20))
+        self._reader.join(hang_limit(5))
         return status
 
 
@@ -100,7 +101,7 @@ def started(*arguments: str, **environment: str) -> Iterator[Process]:
         popen.kill()
         popen.wait()
         assert popen.stderr
-        process._reader.join(5)
+        process._reader.join(hang_limit(5))
         popen.stderr.close()
 
 
@@ -114,9 +115,9 @@ def test_sigterm_answers_what_is_open_and_exits_with_0(folder: Path):
 
             def messages() -> Iterator[pb.EmbedStreamRequest]:
                 yield pb.EmbedStreamRequest(ids=[1], texts=["before"])
-                assert told.wait(10)
+                assert told.wait(hang_limit(10))
                 yield pb.EmbedStreamRequest(ids=[2], texts=["after the notice"])
-                finish.wait(10)
+                finish.wait(hang_limit(10))
 
             answered: list[int] = []
             for reply in stub.EmbedStream(messages()):
@@ -141,7 +142,7 @@ def test_http_and_grpc_are_one_process_with_one_end(folder: Path):
         asked = urllib.request.Request(
             f"http://{url[1]}/v1/embeddings", body, {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(asked, timeout=20) as reply:
+        with urllib.request.urlopen(asked, timeout=hang_limit(20)) as reply:
             assert len(json.loads(reply.read())["data"]) == 2
         server.popen.send_signal(signal.SIGTERM)
         assert server.ended() == 0
@@ -154,7 +155,7 @@ def test_a_second_signal_exits_at_once_and_says_how_many_were_cut(folder: Path):
 
             def messages() -> Iterator[pb.EmbedStreamRequest]:
                 yield pb.EmbedStreamRequest(ids=[1], texts=["a"])
-                release.wait(20)
+                release.wait(hang_limit(20))
 
             call = pb_grpc.EmbeddingStub(channel).EmbedStream(messages())
             assert list(next(call).ids) == [1]

@@ -8,7 +8,6 @@ import os
 import socket
 
 import grpc
-import httpx
 import pytest
 
 from qwire.v1 import embedding_pb2 as pb
@@ -20,6 +19,7 @@ from qwire_server.ports import places
 from qwire_server.processes.ports import kept_ports
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
+from support import web_client
 from support.runners import FakeRunner
 from support.serving import Recorder, fake_model, fake_serving
 
@@ -33,7 +33,7 @@ needs_ipv6 = pytest.mark.skipif(
 async def test_the_ipv6_loopback_works_on_both_ports_and_needs_no_protection(host: str):
     async with fake_serving({"http_port": 0, "host": host}) as running:
         http, grpc_port = running.server.http_port, running.server.port
-        async with httpx.AsyncClient() as client:
+        async with web_client.async_client() as client:
             url = f"http://[::1]:{http}/v1/embeddings"
             assert (await client.post(url, json={"input": "a"})).status_code == 200
             reply = await client.get(f"http://[::1]:{http}/health", headers={"host": "evil"})
@@ -46,7 +46,7 @@ async def test_all_addresses_are_those_of_ipv4_too():
     settings = {"http_port": 0, "host": "::", "insecure_listen": True}
     async with fake_serving(settings) as running:
         for host in ("127.0.0.1", "[::1]"):
-            async with httpx.AsyncClient() as client:
+            async with web_client.async_client() as client:
                 url = f"http://{host}:{running.server.http_port}/v1/embeddings"
                 assert (await client.post(url, json={"input": "a"})).status_code == 200
             await _embeds(f"{host}:{running.server.port}")

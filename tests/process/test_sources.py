@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from support.fake_hub import COMMIT, MODEL, FakeHub, Fault, fake_hub
+from support.machine_speed import hang_limit
 from support.models import tiny_qwen3
 
 pytestmark = pytest.mark.timeout(60)
@@ -71,7 +72,7 @@ def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProce
         env=environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=hang_limit(50),
         check=False,
     )
 
@@ -209,7 +210,7 @@ def test_whoever_calls_while_the_model_is_downloaded_is_told_how_far_it_is(
             assert re.search(r"\(loaded in \d+\.\d s, 24\.\d MiB of weights\)", line)
             assert any(f"downloaded {MODEL}: 26 of 26 MB (100 %)" in line for line in lines)
             server.send_signal(signal.SIGTERM)
-            assert server.wait(20) == 0
+            assert server.wait(hang_limit(20)) == 0
         finally:
             server.kill()
             reader.join()
@@ -249,7 +250,7 @@ class _Line:
         self._seen.set()
 
     def wait(self) -> re.Match[str]:
-        assert self._seen.wait(100)
+        assert self._seen.wait(hang_limit(100))
         assert self.match, "the server ended"
         return self.match
 

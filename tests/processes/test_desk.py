@@ -18,6 +18,7 @@ from qwire_server.errors import DeadlineExceeded, Overloaded, QuotaExceeded, Una
 from qwire_server.processes.desk import Desk
 from qwire_server.processes.desk_link import DeskLink
 from qwire_server.processes.link import Link
+from support.machine_speed import hang_limit
 from support.patience import a_while
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ async def test_what_a_front_held_is_free_once_it_is_gone(tmp_path):
         with pytest.raises(QuotaExceeded):
             await two.stream("a").__aenter__()
         link.close()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, hang_limit(5))
         async with two.stream("a"):
             pass
         assert all(not account.stalled for account in made.room.quotas._accounts.values())

@@ -11,6 +11,7 @@ import pytest
 
 from qwire_server.errors import DeadlineExceeded, Overloaded, RequestError, Unavailable
 from qwire_server.processes.link import Answer, Link
+from support.machine_speed import hang_limit
 from support.patience import a_while
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ async def test_who_waits_for_a_process_that_ends_is_told_so(tmp_path):
         await a_while(0.05)
         answering[0].close()
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, hang_limit(5))
         with pytest.raises(Unavailable):
             await link.ask("never")
         link.tell("anything")  # nobody is there: no error

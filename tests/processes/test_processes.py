@@ -23,6 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import qwire
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from support.machine_speed import hang_limit
 from support.models import tiny_qwen3
 
 if TYPE_CHECKING:
@@ -61,18 +62,18 @@ class Several:
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self.popen.poll() is None:
                 self.popen.terminate()
-                self.popen.wait(20)
+                self.popen.wait(hang_limit(20))
         for pid in [self.popen.pid, *self.pids().values()]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.popen.wait()
-        self._reader.join(5)
+        self._reader.join(hang_limit(5))
         assert self.popen.stderr
         self.popen.stderr.close()
 
     def wait_for(self, pattern: str, seconds: float = 90) -> re.Match[str]:
         """The first line that matches."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + hang_limit(seconds)
         with self._more:
             while True:
                 found = [match for line in self.lines if (match := re.search(pattern, line))]
@@ -122,7 +123,7 @@ def stream(target: str, kills=lambda _n: None) -> dict[int, np.ndarray]:
     """Vectors of all texts, each of them once."""
     answers: Counter[int] = Counter()
     found = {}
-    with qwire.Client(target, timeout=100) as client:
+    with qwire.Client(target, timeout=hang_limit(100)) as client:
         for item in client.embed_stream(enumerate(TEXTS)):
             assert item.error is None, item.error
             answers[item.id] += 1
@@ -140,7 +141,7 @@ def opened(target: str):
 
     def messages():
         yield pb.EmbedStreamRequest(ids=[1], texts=["before"])
-        finish.wait(60)
+        finish.wait(hang_limit(60))
         yield pb.EmbedStreamRequest(ids=[2], texts=["after"])
 
     with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -167,7 +168,7 @@ def same(found, expected) -> None:
 
 
 def metrics(server: Several) -> str:
-    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=20) as reply:
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=hang_limit(20)) as reply:
         return reply.read().decode()
 
 
@@ -189,7 +190,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=hang_limit(60),
         check=False,
     )
 
@@ -202,7 +203,7 @@ def is_gone(pid: int) -> bool:
 
 
 def until(condition, seconds: float = 30.0) -> None:
-    ends = time.monotonic() + seconds
+    ends = time.monotonic() + hang_limit(seconds)
     while not condition():
         assert time.monotonic() < ends, "it never came true"
         time.sleep(0.05)
@@ -211,7 +212,7 @@ def until(condition, seconds: float = 30.0) -> None:
 def status(target: str) -> int:
     with grpc.insecure_channel(target) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        return stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status
+        return stub.Check(health_pb2.HealthCheckRequest(), timeout=hang_limit(5)).status
 
 
 def test_the_vectors_are_those_of_one_process(two_fronts, expected):
@@ -303,7 +304,10 @@ def test_two_devices_share_the_work_and_one_is_enough(folder, expected):
 @pytest.mark.slow
 def test_a_device_that_does_not_answer_is_ended_and_replaced(folder):
     arguments = ["--model", str(folder), "--fronts", "1", "--stall-seconds", "1", *FIXED]
-    with Several(*arguments) as server, qwire.Client(server.target, timeout=60) as client:
+    with (
+        Several(*arguments) as server,
+        qwire.Client(server.target, timeout=hang_limit(60)) as client,
+    ):
         server.kill("engine-0", signal.SIGSTOP)
         assert len(client.embed_query("hello")) == 64
         server.wait_for("engine-0 does not answer: it is ended")
@@ -317,7 +321,7 @@ def test_sigterm_answers_open_streams_and_leaves_nothing_behind(folder):
             server.wait_for("front-. stopping: 1 calls open")
             finish.set()
             assert [number for reply in replies for number in reply.ids] == [2]
-        assert server.popen.wait(30) == 0, "\n".join(server.lines)
+        assert server.popen.wait(hang_limit(30)) == 0, "\n".join(server.lines)
         assert all(is_gone(pid) for pid in pids.values())
 
 

@@ -14,6 +14,7 @@ from qwire_server.protection import protect
 from qwire_server.security.exposure import Exposure, is_loopback
 from qwire_server.settings import Settings
 from support.certificates import Authority
+from support.machine_speed import hang_limit
 from support.serving import Recorder, fake_serving
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ async def test_a_file_that_is_not_there_refuses_to_start_by_name(tmp_path: Path,
 def test_the_command_ends_with_status_2_and_one_line():
     done = subprocess.run(
         [sys.executable, "-m", "qwire", "serve", "--model", "demo", "--host", "0.0.0.0"],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=hang_limit(60), check=False,
     )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -10,6 +10,7 @@ import pytest
 
 from qwire import cli, keyfile
 from qwire_server.security import keys
+from support.machine_speed import hang_limit
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_some_at_once_lose_no_key(file: Path, capsys: pytest.CaptureFixture[str]
     at_once = threading.Barrier(8)
 
     def make(name: str) -> bool:
-        at_once.wait(10)
+        at_once.wait(hang_limit(10))
         return cli.main(["key", "new", name]) == 0
 
     with ThreadPoolExecutor(8) as pool:

@@ -23,6 +23,7 @@ import qwire
 from qwire import cli
 from qwire.v1 import embedding_pb2 as pb
 from support.keys import KeyFile, bearer, keyed_process, peak
+from support.machine_speed import hang_limit
 from support.serving import fake_serving, until
 
 pytestmark = pytest.mark.timeout(60)  # several wait for a file to be looked at, on a busy machine
@@ -92,7 +93,9 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def told(target: str, path: str, key: str | None) -> tuple[str, str]:
     """Status and error code of a call with one empty message; OK as soon as there is a reply."""
     with grpc.insecure_channel(target) as channel:
-        call = channel.stream_stream(path)(iter([b""]), metadata=bearer(key), timeout=10)
+        call = channel.stream_stream(path)(
+            iter([b""]), metadata=bearer(key), timeout=hang_limit(10)
+        )
         try:
             next(call)
         except StopIteration:
@@ -467,7 +470,7 @@ def test_a_message_without_a_key_is_never_held(apart: Any):
             ) as channel:
                 call = channel.unary_unary("/qwire.v1.Embedding/Embed")
                 try:
-                    call(body, metadata=bearer(key), timeout=15)
+                    call(body, metadata=bearer(key), timeout=hang_limit(15))
                 except grpc.RpcError as error:
                     ends.append(error.code().name)
 

@@ -27,7 +27,9 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 import qwire
 from qwire.v1 import embedding_pb2, rerank_pb2
 from qwire_server.pb.tei.v1 import tei_pb2
+from support import web_client
 from support.canary_server import FAIL_TOKENS, NAN_TOKENS, TEXT, VALUE
+from support.machine_speed import hang_limit
 
 KEY = "CANARYKEY"
 # The last is a value of a vector that was normalised: one of eight equal ones.
@@ -92,14 +94,14 @@ def test_no_secret_gets_out(watched: Watched):
     with grpc.insecure_channel(watched.grpc) as channel:
         for method in METHODS:
             call_badly(watched, channel, method)
-    with httpx.Client(base_url=watched.http, headers=HEADERS) as client:
+    with web_client.client(base_url=watched.http, headers=HEADERS) as client:
         for route in ROUTES:
             post_badly(watched, client, route)
         get_badly(watched, client)
         metrics = client.get("/metrics").text
     call_with_our_client(watched)
     watched.process.send_signal(signal.SIGTERM)
-    assert watched.process.wait(20) == 0
+    assert watched.process.wait(hang_limit(20)) == 0
     said = watched.log.read_text()
     for word in ("MODEL_FAILED", "NOT_FINITE", "INTERNAL", "which led to", "INVALID_REQUEST"):
         assert word in said, f"the test provoked no {word}"
@@ -166,7 +168,7 @@ def send(watched: Watched, channel: grpc.Channel, method: MethodDescriptor, body
     call = getattr(channel, f"{asks}_{tells}")(path)
     request = iter([body]) if method.client_streaming else body
     try:
-        reply = call(request, metadata=metadata, timeout=15)
+        reply = call(request, metadata=metadata, timeout=hang_limit(15))
         for part in reply if method.server_streaming else ():
             note_errors(watched, method, part)
     except grpc.RpcError as error:
@@ -236,7 +238,7 @@ def note(watched: Watched, reply: httpx.Response) -> None:
 
 
 def call_with_our_client(watched: Watched) -> None:
-    with qwire.Client(watched.grpc, api_key=KEY, timeout=15, max_attempts=1) as client:
+    with qwire.Client(watched.grpc, api_key=KEY, timeout=hang_limit(15), max_attempts=1) as client:
         for text in (*TEXTS.values(), TEXT + "\ud800", 7):
             calls = [
                 lambda t=text: client.embed([t]),

@@ -22,6 +22,7 @@ from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire_server.security.certificate import CertificateFiles
 from qwire_server.security.tls import Tls
 from support.certificates import Authority, Pair, speaks, write
+from support.machine_speed import hang_limit
 from support.serving import Running, fake_serving, rows_of, until
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ async def answers(running: Running, authority: Authority, mine: Pair | None = No
     """Whether a new connection gets a vector; False if its handshake fails."""
     async with connect(running, authority, mine) as channel:
         try:
-            reply = await pb_grpc.EmbeddingStub(channel).Embed(REQUEST, timeout=15)
+            reply = await pb_grpc.EmbeddingStub(channel).Embed(REQUEST, timeout=hang_limit(15))
         except grpc.aio.AioRpcError as error:
             assert error.code() == grpc.StatusCode.UNAVAILABLE  # noqa: PT017
             return False

@@ -12,7 +12,9 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from support import web_client
 from support.certificates import BEGIN, Authority, speaks, write
+from support.machine_speed import hang_limit
 from support.web_front import Front, front
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def trusting(authority: Authority) -> ssl.SSLContext:
 
 
 def client(web: Front, authority: Authority) -> httpx.Client:
-    return httpx.Client(base_url=url(web), verify=trusting(authority), timeout=15)
+    return web_client.client(base_url=url(web), verify=trusting(authority), timeout=hang_limit(15))
 
 
 def test_the_openai_sdk_embeds_over_https(web: Front, authority: Authority):
@@ -66,7 +68,9 @@ def test_who_does_not_know_the_authority_refuses_the_server(web: Front, tmp_path
 
 def test_plain_http_gets_no_answer(web: Front):
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://localhost:{web.server.http_port}/health/live", timeout=15)
+        web_client.get(
+            f"http://localhost:{web.server.http_port}/health/live", timeout=hang_limit(15)
+        )
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -118,7 +122,7 @@ def test_the_end_of_the_certificate_is_a_metric_that_follows_a_renewal(
 
 
 def test_without_tls_there_is_no_such_metric():
-    with front() as plain, httpx.Client(base_url=plain.url) as over:
+    with front() as plain, web_client.client(base_url=plain.url) as over:
         assert exposed(over) == []
         assert EXPIRATION not in over.get("/metrics").text
 

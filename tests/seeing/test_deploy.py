@@ -24,9 +24,11 @@ from prometheus_client.parser import text_string_to_metric_families
 import qwire
 from qwire_server.errors import BY_CODE
 from qwire_server.settings import Settings
+from support import web_client
 from support.certificates import Authority
 from support.fake_server import wait_until
 from support.keys import KeyFile, bearer
+from support.machine_speed import hang_limit
 from support.web_front import Front, serve
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +103,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     trusting = ssl.create_default_context(cadata=authority.pem.decode())
     with (
         serve(settings=settings, peak_flops=1e12) as front,
-        httpx.Client(verify=trusting) as http,
+        web_client.client(verify=trusting) as http,
     ):
         running = Web(front, authority, key, watcher, http)
         call_all(running)
@@ -306,12 +308,12 @@ def test_a_real_prometheus_has_data_for_every_panel(web: Web, tmp_path: Path):
     (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
     with prometheus(tmp_path) as api, traffic(web):
         missing = {name for name in EXPRESSIONS if not name.startswith("alert")}
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + hang_limit(60)
         while missing and time.monotonic() < ends:
             missing = {name for name in missing if not samples(api, EXPRESSIONS[name])}
             time.sleep(1)
         assert not missing
-        rules = httpx.get(f"{api}/rules").json()["data"]["groups"][0]["rules"]
+        rules = web_client.get(f"{api}/rules").json()["data"]["groups"][0]["rules"]
         assert {rule["health"] for rule in rules} == {"ok"}
         assert len(rules) == len(RULES)
 
@@ -334,18 +336,18 @@ def prometheus(folder: Path) -> Iterator[str]:
         yield f"http://{address}/api/v1"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(hang_limit(20))
 
 
 def is_up(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return web_client.get(url).status_code == 200
     except httpx.TransportError:
         return False
 
 
 def samples(api: str, expression: str) -> list[Any]:
-    reply = httpx.get(f"{api}/query", params={"query": expression}).json()
+    reply = web_client.get(f"{api}/query", params={"query": expression}).json()
     assert reply["status"] == "success", reply
     found: list[Any] = reply["data"]["result"]
     return found

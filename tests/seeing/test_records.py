@@ -11,6 +11,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire_server.engine.arithmetic import Arithmetic
 from qwire_server.engine.observer import AnswerRecord
 from qwire_server.model.errors import OutOfMemory
+from support.machine_speed import hang_limit
 from support.serving import FAKE_ID, Running, fake_serving, until
 
 STAGES = ("tokenize_seconds", "queue_seconds", "compute_seconds", "reply_seconds")
@@ -48,7 +49,7 @@ async def test_waiting_for_a_batch_is_queueing():
     async with fake_serving() as fake:
         fake.runner.gate.clear()
         first = asyncio.ensure_future(fake.embed("first"))
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
         second = asyncio.ensure_future(fake.embed("second"))
         await until(lambda: "interactive 1" in repr(fake.server))
         await asyncio.sleep(0.1)

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
-import httpx
 import openai
 import pytest
 from langchain_qwire import QwireEmbeddings
@@ -22,6 +21,7 @@ from qwire_server.logs import JsonFormatter, TextFormatter
 from qwire_server.pb.tei.v1 import tei_pb2, tei_pb2_grpc
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
+from support import web_client
 from support.fake_server import wait_until
 from support.runners import FakeRunner
 from support.serving import fake_model
@@ -122,7 +122,7 @@ def openai_sdk(web: Front) -> str:
 
 def plain_http(web: Front) -> str:
     body, sent = {"inputs": TEXT, "dimensions": 10**6}, {"x-request-id": "chosen-by-the-caller"}
-    return httpx.post(f"{web.url}/embed", json=body, headers=sent).headers["x-request-id"]
+    return web_client.post(f"{web.url}/embed", json=body, headers=sent).headers["x-request-id"]
 
 
 CALLS = {
@@ -185,7 +185,7 @@ def test_a_call_that_succeeds_is_no_line(web: Front, lines: Callable[[], list[di
     with qwire.Client(web.grpc) as client:
         client.embed(["a"])
         assert len(list(client.embed_stream(["a", "b"]))) == 2
-    httpx.post(f"{web.url}/embed", json={"inputs": "a"}).raise_for_status()
+    web_client.post(f"{web.url}/embed", json={"inputs": "a"}).raise_for_status()
     sync_client(web)
     wait_until(lambda: len(lines()) >= 1, 30)
     assert [line["reason"] for line in lines()] == ["MODEL_NOT_FOUND"]

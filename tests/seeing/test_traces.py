@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
-import httpx
 import openai
 import pytest
 from langchain_qwire import QwireEmbeddings
@@ -27,6 +26,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
+from support import web_client
 from support.collector import Collector, collector
 
 pytestmark = pytest.mark.timeout(60)
@@ -127,7 +127,7 @@ def openai_sdk(web: Front) -> None:
 
 
 def plain_http(web: Front) -> None:
-    httpx.post(f"{web.url}/embed", json={"inputs": TEXT}, headers=headers()).raise_for_status()
+    web_client.post(f"{web.url}/embed", json={"inputs": TEXT}, headers=headers()).raise_for_status()
 
 
 CALLS = {
@@ -225,7 +225,7 @@ def test_a_trace_that_the_caller_names_himself_wins(traced: Front, collecting: C
 
 @pytest.mark.parametrize("sent", ["", "00-0-0-00", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01", "é"])
 def test_a_broken_header_begins_a_trace_of_its_own(traced: Front, sent: str):
-    reply = httpx.post(
+    reply = web_client.post(
         f"{traced.url}/embed",
         json={"inputs": TEXT},
         headers={"traceparent": sent.encode("latin-1"), "tracestate": "=,=;"},
@@ -264,7 +264,7 @@ def test_fastapi_adds_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch):
     provider.add_span_processor(SimpleSpanProcessor(kept))
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     with front({}) as web:
-        httpx.post(f"{web.url}/embed?{TEXT}", json={"inputs": TEXT}).raise_for_status()
+        web_client.post(f"{web.url}/embed?{TEXT}", json={"inputs": TEXT}).raise_for_status()
     assert kept.get_finished_spans() == ()
 
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 import qwire
+from support.machine_speed import hang_limit
 from support.web_front import serve
 
 pytestmark = pytest.mark.timeout(60)
@@ -63,13 +64,13 @@ def test_a_server_that_restarts_is_waited_for_and_ctrl_c_ends_it_all(port: int):
         life.enter_context(serve(settings={"grpc_port": port}))
         line_with(process, "busy=")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(hang_limit(20)) == 130
         assert process.stderr.read() == "qwire info: interrupted\n"
 
 
 def test_a_server_that_was_never_there_is_an_error(port: int):
     with watching(port) as process:
-        assert process.wait(20) == 1
+        assert process.wait(hang_limit(20)) == 1
         assert "nothing answers" in process.stderr.read()
 
 
@@ -78,7 +79,7 @@ def test_whoever_reads_may_leave(port: int):
     with serve(settings={"grpc_port": port}), watching(port) as process:
         line_with(process, "busy=")
         process.stdout.close()
-        assert process.wait(20) == 0
+        assert process.wait(hang_limit(20)) == 0
         assert process.stderr.read() == ""
 
 
@@ -108,6 +109,6 @@ def in_terminal(port: int) -> str:
         with suppress(OSError):  # Linux says EIO at the end
             while more := os.read(terminal, 4096):
                 drawn += more
-        assert process.wait(20) == 130
+        assert process.wait(hang_limit(20)) == 130
     os.close(terminal)
     return drawn.decode()

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.machine_speed import hang_limit
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -88,11 +90,11 @@ class Browser:
         with contextlib.suppress(OSError):
             self._write({"id": next(self._ids), "method": "Browser.close"})
         try:
-            self._process.wait(10)
+            self._process.wait(hang_limit(10))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join(5)
+        self._reader.join(hang_limit(5))
         os.close(self._out)
         os.close(self._in)
 
@@ -219,7 +221,7 @@ class Page:
 
     def until(self, expression: str, seconds: float = _SECONDS) -> Any:
         """Wait until an expression is true; its value."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + hang_limit(seconds)
         while not (value := self.js(expression)):
             assert time.monotonic() < ends, f"never true: {expression}\n{self.text('body')}"
             time.sleep(0.02)

@@ -19,6 +19,8 @@ import sys
 import threading
 import time
 
+from support.machine_speed import hang_limit
+
 SECONDS_PER_CHUNK = 0.002  # so that a stream is still under way when it is met
 
 
@@ -104,7 +106,7 @@ class Process:
         """Tell it a word, and read the line that begins with the same word: JSON."""
         seen = sum(line.startswith(f"{word} ") for line in self.lines)
         self.tell(word)
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + hang_limit(seconds)
         while time.monotonic() < ends:
             told = [line for line in self.lines if line.startswith(f"{word} ")]
             if len(told) > seen:

@@ -20,6 +20,7 @@ import numpy as np
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc, rerank_pb2_grpc
 from qwire.v1 import rerank_pb2 as rank_pb
+from support.machine_speed import hang_limit
 
 FINGERPRINT = "fake-1"
 SELF_CHECK = pb.SelfCheck(lowest_cosine=1, texts=3, dtype="float32")
@@ -169,7 +170,7 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
         return sum(seen.method == method for seen in self.seen)
 
     def _run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(hang_limit(10))
 
     async def _start(self):
         options = [
@@ -389,7 +390,7 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
 
 def wait_until(condition, seconds: float = 5.0) -> None:
     """Wait for what no event announces, such as gRPC's own threads; AssertionError in the end."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + hang_limit(seconds)
     while not condition():
         assert time.monotonic() < deadline, "this did not become true in time"
         threading.Event().wait(0.005)

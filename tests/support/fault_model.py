@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
-from qwire_server.checkpoint.layout import Prompts
+from qwire_server.checkpoint.model_prompts import Prompts
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.load import LoadedModel
 from qwire_server.model.errors import DeviceLost, OutOfMemory

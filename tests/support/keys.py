@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwire import keyfile
+from support.machine_speed import hang_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def keyed_process(file: KeyFile) -> Iterator[tuple[subprocess.Popen[str], list[i
         yield process, [int(port) for port in process.stdout.readline().split()]
     finally:
         process.stdin.close()
-        process.wait(15)
+        process.wait(hang_limit(15))
         process.stdout.close()
 
 

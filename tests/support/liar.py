@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from support.machine_speed import hang_limit
+
 
 class Liar(grpc.GenericRpcHandler):
     """What tests set: the public attributes.
@@ -58,7 +60,7 @@ class Liar(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(self._unary)
 
     def _run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(hang_limit(10))
 
     async def _start(self):
         options = [("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]

@@ -11,6 +11,8 @@ import socket
 import struct
 import threading
 
+from support.machine_speed import hang_limit
+
 _PIECE = 1 << 14
 _RESET = struct.pack("ii", 1, 0)  # linger for no time at all: close() sends RST
 
@@ -64,7 +66,7 @@ class Proxy:
         self._rate = bytes_per_second
 
     def _run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(hang_limit(10))
 
     async def _start(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)

@@ -20,6 +20,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.machine_speed import hang_limit
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
@@ -127,7 +129,7 @@ class RayCluster:
 
     def wait_for(self, count: int, without: Sequence[int] = (), seconds: float = 120) -> None:
         """Return once there are so many replicas, none of them one of `without`."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + hang_limit(seconds)
         while len(now := self.replicas()) != count or set(now) & set(without):
             assert time.monotonic() < ends, f"{now} after {seconds} s"
             time.sleep(0.1)

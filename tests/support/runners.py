@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qwire_server.model.launched import timed
+from support.machine_speed import hang_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ class FakeRunner:
     def run(self, token_ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         self.batches.append([len(ids) for ids in token_ids])
         self.entered.release()
-        assert self.gate.wait(50), "a test forgot to open the gate"
+        assert self.gate.wait(hang_limit(50)), "a test forgot to open the gate"
         if self.fails:
             self.fails(token_ids)
         return np.stack([row(ids, self.dim) for ids in token_ids])

@@ -14,11 +14,12 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire.v1 import rerank_pb2_grpc as rank_grpc
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits, Served
-from qwire_server.checkpoint.layout import INSTRUCTION_TEMPLATE, Prompts
+from qwire_server.checkpoint.model_prompts import INSTRUCTION_TEMPLATE, Prompts
 from qwire_server.load import LoadedModel
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
 from qwire_server.text.tokenizer import Tokenizer
+from support.machine_speed import hang_limit
 from support.models import QUERY_PROMPT, qwen_tokenizer
 from support.runners import DIM, FakeRunner
 
@@ -141,7 +142,7 @@ async def serving(
 ) -> AsyncIterator[Running]:
     """Start a server; stop it at the end, whatever happened."""
     observer = Recorder()
-    preset = {"model": "demo", "grpc_port": 0, "http_port": "off", "drain_seconds": 5}
+    preset = {"model": "demo", "grpc_port": 0, "http_port": "off", "drain_seconds": hang_limit(5)}
     chosen = Settings(**{**preset, **settings})
     server = Server(chosen, observer, load, alive_seconds, load_ranker=load_ranker)
     await server.start()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from support.machine_speed import hang_limit
 from support.runners import FakeRunner
 from support.serving import Recorder, fake_model, fake_serving, serving
 
@@ -60,7 +61,7 @@ def running(serve: Callable[[], AbstractAsyncContextManager[Running]]) -> Iterat
     thread = threading.Thread(target=loop.run_until_complete, args=(stay(),))
     thread.start()
     try:
-        assert ready.wait(15), "the server did not start"
+        assert ready.wait(hang_limit(15)), "the server did not start"
         yield told[0]
     finally:
         loop.call_soon_threadsafe(leave.set)

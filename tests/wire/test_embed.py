@@ -14,6 +14,7 @@ from qwire.v1 import embedding_pb2 as pb
 from qwire_server.load import LoadedModel
 from qwire_server.model.errors import DeviceLost
 from support import local
+from support.machine_speed import hang_limit
 from support.models import QUERY_PROMPT
 from support.runners import DIM
 from support.serving import FAKE_ID, MAX_TOKENS, Running, fake_serving, rows_of, serving, until
@@ -234,7 +235,7 @@ async def test_where_no_more_may_wait_a_request_is_refused_at_once_with_a_hint()
     async with fake_serving({"queue_seconds": 3e-4, "waiting_requests": 1}) as small:
         small.runner.gate.clear()
         first = asyncio.ensure_future(small.embed(*["word " * 100] * 2))
-        assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(small.runner.entered.acquire, timeout=hang_limit(5))
         second = asyncio.ensure_future(small.embed("word " * 100))
         await until(lambda: "1 wait" in repr(small.server._gate.embedder()))
         error = await refusal(small.embed("word " * 100))
@@ -252,7 +253,7 @@ async def test_a_request_waits_for_room_as_long_as_its_deadline_allows():
     async with fake_serving({"queue_seconds": 3e-4}) as small:
         small.runner.gate.clear()
         first = asyncio.ensure_future(small.embed(*["word " * 100] * 2))
-        assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(small.runner.entered.acquire, timeout=hang_limit(5))
         request = pb.EmbedRequest(texts=["word " * 100])
         patient = asyncio.ensure_future(small.embed("word " * 100))
         error = await refusal(small.stub.Embed(request, timeout=0.3))
@@ -285,7 +286,7 @@ async def test_a_caller_that_would_rather_stream_is_refused_by_what_is_expected(
 async def test_a_deadline_that_passes_in_the_queue_is_answered_and_not_computed(fake: Running):
     fake.runner.gate.clear()
     busy = asyncio.ensure_future(fake.embed("first"))
-    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
     request = pb.EmbedRequest(texts=["late late late late"])
     error = await refusal(fake.stub.Embed(request, timeout=0.1))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -299,7 +300,7 @@ async def test_a_cancelled_call_is_not_computed_and_frees_its_place():
     async with fake_serving({"queue_seconds": 2.4e-4}) as small:
         small.runner.gate.clear()
         busy = asyncio.ensure_future(small.embed("first"))
-        assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(small.runner.entered.acquire, timeout=hang_limit(5))
         call = small.stub.Embed(pb.EmbedRequest(texts=["word " * 110]))
         await until(lambda: "interactive 1" in repr(small.server))
         call.cancel()
@@ -351,7 +352,7 @@ async def test_a_failure_while_answers_are_handed_over_is_told_to_its_caller_onl
 
     fake.runner.gate.clear()
     busy = asyncio.ensure_future(fake.embed("busy"))
-    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
     first = asyncio.ensure_future(fake.embed("a"))
     await until(lambda: "interactive 1" in repr(fake.server))
     second = asyncio.ensure_future(fake.embed("b"))
@@ -404,7 +405,7 @@ async def test_a_lost_device_is_unavailable_to_all_and_ends_the_server_with_fail
         error = await refusal(fake.embed("a"))
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert code_of(error) == "UNAVAILABLE"
-        assert await asyncio.wait_for(status, 10) == 1
+        assert await asyncio.wait_for(status, hang_limit(10)) == 1
     assert "device-side assert" in caplog.text
 
 

@@ -15,6 +15,7 @@ from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from qwire_server.api.rpc.guard import ascii_line
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
+from support.machine_speed import hang_limit
 from support.runners import FakeRunner
 from support.serving import Recorder, Running, fake_model
 
@@ -42,10 +43,12 @@ async def test_while_the_model_loads_the_port_answers_and_says_not_serving():
     loaded = fake_model(FakeRunner())
 
     def load(_: Settings):
-        assert loading.wait(50)
+        assert loading.wait(hang_limit(50))
         return loaded
 
-    server = Server(Settings(model="demo", grpc_port=0, drain_seconds=50), Recorder(), load)
+    server = Server(
+        Settings(model="demo", grpc_port=0, drain_seconds=hang_limit(50)), Recorder(), load
+    )
     starting = asyncio.ensure_future(server.start())
     while not server.port:
         await asyncio.sleep(0.001)
@@ -67,7 +70,7 @@ async def test_while_the_model_loads_the_port_answers_and_says_not_serving():
         stopping = asyncio.ensure_future(server.stop())
         assert (await watch.read()).status == NOT_SERVING
         assert await watch.read() is grpc.aio.EOF  # a watcher does not hold the drain
-        await asyncio.wait_for(stopping, 25)
+        await asyncio.wait_for(stopping, hang_limit(25))
 
 
 def test_a_reason_is_what_metadata_may_hold():

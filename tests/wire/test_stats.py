@@ -9,6 +9,7 @@ import pytest
 
 import qwire
 from qwire.v1 import embedding_pb2 as pb
+from support.machine_speed import hang_limit
 from support.patience import with_time
 from support.serving import Running, fake_serving, until
 
@@ -21,7 +22,7 @@ async def test_what_waits_is_told_by_class_and_client():
     async with fake_serving() as fake:
         fake.runner.gate.clear()
         busy = asyncio.ensure_future(fake.embed("first"))
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
         question = asyncio.ensure_future(fake.embed("a", "b"))
         job = asyncio.ensure_future(fake.embed("c", "d", "e", request_class=2))
         await until(lambda: "interactive 2, bulk 3" in repr(fake.server))
@@ -46,7 +47,7 @@ async def test_refusals_deadlines_and_cancels_are_counted():
         async with fake_serving({"queue_seconds": 3e-4, "waiting_requests": 1}) as fake:
             fake.runner.gate.clear()
             busy = asyncio.ensure_future(fake.embed("w " * 20))
-            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
             late = fake.stub.Embed(pb.EmbedRequest(texts=["late"]), timeout=seconds)
             gone = fake.stub.Embed(pb.EmbedRequest(texts=["gone"]))
             await waiting(fake, 2)
@@ -65,7 +66,9 @@ async def test_refusals_deadlines_and_cancels_are_counted():
             assert seen.calls["CANCELLED"] == 1
 
     async def waiting(fake: Running, texts: int) -> None:
-        await asyncio.wait_for(until(lambda: f"interactive {texts}" in repr(fake.server)), 5)
+        await asyncio.wait_for(
+            until(lambda: f"interactive {texts}" in repr(fake.server)), hang_limit(5)
+        )
 
     await with_time(attempt)
 

@@ -16,6 +16,7 @@ from qwire_server.engine.work import RequestClass
 from qwire_server.load import LoadedModel
 from qwire_server.model.errors import DeviceLost
 from support import local
+from support.machine_speed import hang_limit
 from support.models import QUERY_PROMPT
 from support.patience import with_time
 from support.runners import DIM
@@ -154,7 +155,7 @@ async def test_the_server_reads_no_further_while_too_much_is_in_flight():
             await call.done_writing()
 
         sending = asyncio.ensure_future(send())
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
         flow_texts: list[int] = []
         for _ in range(20):
             await asyncio.sleep(0.01)
@@ -209,7 +210,7 @@ async def test_questions_are_answered_while_a_stream_has_the_queue_full():
         call = fake.stub.EmbedStream()
         texts = [f"{i} " + "word " * 60 for i in range(200)]
         reading = asyncio.ensure_future(replies(call, message(texts)))
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
         question = asyncio.ensure_future(fake.embed("a question"))
         await until(lambda: "interactive 1" in repr(fake.server))
         fake.runner.gate.set()
@@ -257,7 +258,7 @@ async def test_a_stream_that_is_cancelled_frees_what_it_held(fake: Running):
     call = fake.stub.EmbedStream()
     for i in range(30):
         await call.write(message(["word " * 20] * 5, first=i * 5))
-    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+    assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
     call.cancel()
     await until(lambda: bool(fake.observer.requests))
     assert fake.observer.requests[0].code == "CANCELLED"
@@ -306,7 +307,7 @@ class TestDraining:
     """SIGTERM as the streams see it; the signal itself is tested with processes."""
 
     async def test_a_stream_is_told_and_read_until_its_half_close(self, tiny: LoadedModel):
-        async with serving(lambda _: tiny, drain_seconds=50) as running:
+        async with serving(lambda _: tiny, drain_seconds=hang_limit(50)) as running:
             call = running.stub.EmbedStream()
             await call.write(message(["before"]))
             assert list((await call.read()).ids) == [0]
@@ -317,13 +318,13 @@ class TestDraining:
             await call.done_writing()
             assert await call.read() is grpc.aio.EOF
             assert await call.code() is grpc.StatusCode.OK
-            await asyncio.wait_for(stopping, 25)
+            await asyncio.wait_for(stopping, hang_limit(25))
 
     async def test_accepted_unary_calls_are_answered_and_new_ones_refused(self):
         async with fake_serving() as fake:
             fake.runner.gate.clear()
             accepted = asyncio.ensure_future(fake.embed("accepted"))
-            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
             stopping = asyncio.ensure_future(fake.server.stop())
             await until(lambda: not fake.server._gate.is_serving)
             with pytest.raises(grpc.aio.AioRpcError) as caught:

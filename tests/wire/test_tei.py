@@ -17,6 +17,7 @@ from qwire_server.pb.tei.v1 import tei_pb2
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
 from support import local
+from support.machine_speed import hang_limit
 from support.models import QUERY_PROMPT
 from support.patience import a_while
 from support.runners import DIM, FakeRunner
@@ -102,7 +103,7 @@ class TestEmbed:
         fake.runner.gate.clear()
         tei = Tei(fake.channel)
         call = tei.call("Embed/Embed", tei.message("EmbedRequest", inputs="héllo 中国"))
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
         await asyncio.sleep(0.05)
         fake.runner.gate.set()
         took = (await call).metadata
@@ -161,7 +162,7 @@ class TestErrors:
             tei, long = Tei(small.channel), "word " * 100
             small.runner.gate.clear()
             first = asyncio.ensure_future(small.embed(*[long] * 2))
-            assert await asyncio.to_thread(small.runner.entered.acquire, timeout=5)
+            assert await asyncio.to_thread(small.runner.entered.acquire, timeout=hang_limit(5))
             second = asyncio.ensure_future(small.embed(long))
             await until(lambda: "1 wait" in repr(small.server._gate.embedder()))
             error = await refusal(tei.embed(long, truncate=True))
@@ -207,7 +208,7 @@ class TestErrors:
         loading = threading.Event()
 
         def load(_: Settings) -> LoadedModel:
-            assert loading.wait(50)
+            assert loading.wait(hang_limit(50))
             return fake_model(FakeRunner())
 
         server = Server(Settings(model="demo", grpc_port=0, drain_seconds=1), Recorder(), load)
@@ -267,7 +268,7 @@ class TestStream:
     async def test_what_arrives_while_the_device_is_busy_is_computed_together(self, fake: Running):
         fake.runner.gate.clear()
         asking = asyncio.ensure_future(Tei(fake.channel).embed_all(*["ab"] * 60))
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
         # That the rest waits for company is nowhere to be seen, so it is given time to arrive.
         await a_while(0.2)
         fake.runner.gate.set()
@@ -302,7 +303,7 @@ class TestStream:
             fake.runner.gate.clear()
             tei = Tei(fake.channel)
             asking = asyncio.ensure_future(tei.embed_all(*["word " * 100] * 1000, truncate=True))
-            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
             await a_while(0.3)
             waiting = int(repr(fake.server).split("bulk ")[1].split(">")[0])
             assert waiting <= 80  # 400 tokens in flight, and one slice that is put whole
@@ -315,7 +316,7 @@ class TestStream:
         call = tei.call("Embed/EmbedStream")
         for _ in range(30):
             await call.write(tei.message("EmbedRequest", inputs="word " * 20))
-        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+        assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
         call.cancel()
         await until(lambda: bool(fake.observer.requests))
         assert fake.observer.requests[0].code == "CANCELLED"
@@ -338,7 +339,7 @@ class TestDraining:
             call = tei.call("Embed/EmbedStream")
             for text in ("a", "b"):
                 await call.write(tei.message("EmbedRequest", inputs=text))
-            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=5)
+            assert await asyncio.to_thread(fake.runner.entered.acquire, timeout=hang_limit(5))
             stopping = asyncio.ensure_future(fake.server.stop())
             await until(lambda: not fake.server._gate.is_serving)
             fake.runner.gate.set()
@@ -348,7 +349,7 @@ class TestDraining:
                 await call.read()
             assert await call.code() is grpc.StatusCode.UNAVAILABLE
             assert "stopping" in await call.details()
-            await asyncio.wait_for(stopping, 3)
+            await asyncio.wait_for(stopping, hang_limit(3))
 
     async def test_an_idle_stream_ends_at_once(self):
         async with fake_serving() as fake:
@@ -363,7 +364,7 @@ class TestDraining:
                 with pytest.raises(grpc.aio.AioRpcError):
                     await call.read()
                 assert await call.code() is grpc.StatusCode.UNAVAILABLE
-            await asyncio.wait_for(stopping, 3)
+            await asyncio.wait_for(stopping, hang_limit(3))
 
 
 class TestTokenize:

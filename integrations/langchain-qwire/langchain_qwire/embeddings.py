@@ -22,7 +22,7 @@ from pydantic import (
 
 import qwire
 from langchain_qwire.clients import Clients, clients_for
-from qwire.advice import cut_warning, translate, unknown_warning
+from qwire.advice import cut_warning, refuse_two_prompts, translate, unknown_warning
 from qwire.target import DEFAULT_TARGET
 
 Role = Literal["query", "document"]
@@ -48,6 +48,8 @@ class QwireEmbeddings(BaseModel, Embeddings):
         dimensions: Keep the first so many values of each vector (Matryoshka). Default: all.
         query_instruction: Task put before each query. Default: the model's own; "" for none.
         document_instruction: The same for documents, which Qwen3 embeds without any.
+        query_prompt_name: Name of the model's prompt to put before each query, instead of a task.
+        document_prompt_name: The same for documents.
         normalize: Scale each vector to length 1.
         truncate: Which part of a text that is too long is left out, "end" or "start"; "none"
             refuses it.
@@ -101,6 +103,10 @@ class QwireEmbeddings(BaseModel, Embeddings):
     query_instruction: str | None = None
     document_instruction: str | None = Field(
         default=None, validation_alias=AliasChoices("document_instruction", "text_instruction")
+    )
+    query_prompt_name: str | None = None
+    document_prompt_name: str | None = Field(
+        default=None, validation_alias=AliasChoices("document_prompt_name", "text_prompt_name")
     )
     normalize: bool = True
     truncate: Truncate = "end"
@@ -200,6 +206,13 @@ class QwireEmbeddings(BaseModel, Embeddings):
     @model_validator(mode="after")
     def _check(self) -> "QwireEmbeddings":
         _ = self._clients  # refuses what no client can be made from; connects to nothing
+        refuse_two_prompts(
+            query_instruction=self.query_instruction, query_prompt_name=self.query_prompt_name
+        )
+        refuse_two_prompts(
+            document_instruction=self.document_instruction,
+            document_prompt_name=self.document_prompt_name,
+        )
         return self
 
     @property
@@ -210,9 +223,11 @@ class QwireEmbeddings(BaseModel, Embeddings):
     def _options(self, role: Role) -> dict[str, Any]:
         """What decides the vectors."""
         query = role == "query"
+        name = self.query_prompt_name if query else self.document_prompt_name
         return {
-            "input_type": role,
+            "input_type": role if name is None else None,
             "instruction": self.query_instruction if query else self.document_instruction,
+            **({} if name is None else {"prompt_name": name}),
             "dimensions": self.dimensions,
             "normalize": self.normalize,
             "truncate": self.truncate,

@@ -47,6 +47,11 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Embed, say how it went, return the exit status."""
     words = {name: getattr(options, name) for name in _EMBED_OPTIONS}
+    # Only where it is given: results of earlier versions, which have no such word, can be resumed.
+    if options.prompt_name is not None:
+        words["prompt_name"] = options.prompt_name
+    elif options.input_type is None:
+        words["input_type"] = "document"
     format_ = find_format(options.input, options.format)
     form = Form(format_, options.text_column, options.id_column)
     _check_output(options)

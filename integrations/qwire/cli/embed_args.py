@@ -104,10 +104,14 @@ def _add_embed_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--input-type",
         choices=["document", "query", "none"],
-        default="document",
         help="which prompt goes before each text (default: document)",
     )
     verb.add_argument("--instruction", help="replaces the task in the model's template")
+    verb.add_argument(
+        "--prompt-name",
+        metavar="NAME",
+        help="of one of the model's prompts, instead of --input-type and --instruction",
+    )
     verb.add_argument("--dimensions", type=int, help="keep the first so many values")
     verb.add_argument(
         "--truncate",

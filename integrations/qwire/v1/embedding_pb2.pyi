@@ -102,7 +102,7 @@ UNAUTHENTICATED: ErrorCode
 PERMISSION_DENIED: ErrorCode
 
 class EmbedOptions(_message.Message):
-    __slots__ = ("model", "expected_fingerprint", "input_type", "instruction", "dimensions", "normalize", "truncate", "encoding", "request_class")
+    __slots__ = ("model", "expected_fingerprint", "input_type", "instruction", "dimensions", "normalize", "truncate", "encoding", "request_class", "prompt_name")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     INPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,7 @@ class EmbedOptions(_message.Message):
     TRUNCATE_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     REQUEST_CLASS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_NAME_FIELD_NUMBER: _ClassVar[int]
     model: str
     expected_fingerprint: str
     input_type: InputType
@@ -121,7 +122,8 @@ class EmbedOptions(_message.Message):
     truncate: Truncate
     encoding: Encoding
     request_class: RequestClass
-    def __init__(self, model: _Optional[str] = ..., expected_fingerprint: _Optional[str] = ..., input_type: _Optional[_Union[InputType, str]] = ..., instruction: _Optional[str] = ..., dimensions: _Optional[int] = ..., normalize: bool = ..., truncate: _Optional[_Union[Truncate, str]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., request_class: _Optional[_Union[RequestClass, str]] = ...) -> None: ...
+    prompt_name: str
+    def __init__(self, model: _Optional[str] = ..., expected_fingerprint: _Optional[str] = ..., input_type: _Optional[_Union[InputType, str]] = ..., instruction: _Optional[str] = ..., dimensions: _Optional[int] = ..., normalize: bool = ..., truncate: _Optional[_Union[Truncate, str]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., request_class: _Optional[_Union[RequestClass, str]] = ..., prompt_name: _Optional[str] = ...) -> None: ...
 
 class EmbedRequest(_message.Message):
     __slots__ = ("options", "texts")
@@ -296,14 +298,25 @@ class Dimensions(_message.Message):
     def __init__(self, native: _Optional[int] = ..., smallest: _Optional[int] = ...) -> None: ...
 
 class Prompts(_message.Message):
-    __slots__ = ("query", "document", "template")
+    __slots__ = ("query", "document", "template", "named", "default_name")
+    class NamedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     QUERY_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    NAMED_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_NAME_FIELD_NUMBER: _ClassVar[int]
     query: str
     document: str
     template: str
-    def __init__(self, query: _Optional[str] = ..., document: _Optional[str] = ..., template: _Optional[str] = ...) -> None: ...
+    named: _containers.ScalarMap[str, str]
+    default_name: str
+    def __init__(self, query: _Optional[str] = ..., document: _Optional[str] = ..., template: _Optional[str] = ..., named: _Optional[_Mapping[str, str]] = ..., default_name: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("texts_per_request", "bytes_per_text", "bytes_per_message", "tokens_per_batch", "tokens_per_request", "tokens_per_stream")

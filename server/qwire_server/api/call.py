@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from qwire_server.api.trail import Trail
 from qwire_server.engine.queue.line import Patience
 from qwire_server.engine.work import Encoding, RequestClass
-from qwire_server.text.prompts import InputType
 from qwire_server.text.tokenizer import Truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qwire_server.text.prompts import InputType
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -61,12 +62,13 @@ class Options:
     """How texts are to be embedded; the fields are those of `qwire.v1.EmbedOptions`.
 
     Attributes:
-        prompt_name: of one of the model's own prompts, instead of `input_type` and `instruction`.
+        input_type: None where the request does not say; see `prompt_for`.
+        prompt_name: of one of the model's prompts, instead of `input_type` and `instruction`.
     """
 
     model: str | None = None
     expected_fingerprint: str | None = None
-    input_type: InputType = InputType.DOCUMENT
+    input_type: InputType | None = None
     instruction: str | None = None
     dimensions: int | None = None
     normalize: bool = True

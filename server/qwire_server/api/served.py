@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwire_server.api.call import Call, Options
-    from qwire_server.checkpoint.layout import Prompts
+    from qwire_server.checkpoint.model_prompts import Prompts
     from qwire_server.text.tokenizer import Truncate
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # of a request, decompressed
@@ -161,6 +161,11 @@ class Served:
 
     def _prompt(self, options: Options) -> str:
         if options.prompt_name is not None:
+            if options.input_type is not None or options.instruction is not None:
+                raise InvalidRequest(
+                    "`prompt_name` chooses the prompt alone: leave `input_type` and `instruction` "
+                    "out, or leave `prompt_name` out"
+                )
             return prompt_named(self.prompts, options.prompt_name)
         check_instruction(options.instruction)
         return prompt_for(self.prompts, options.input_type, options.instruction)

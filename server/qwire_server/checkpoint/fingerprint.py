@@ -62,8 +62,7 @@ def fingerprint(content: str, layout: Layout, *, dtype: str, max_tokens: int) ->
         "dtype": dtype,
         "pooling": layout.pooling,
         "max_tokens": max_tokens,
-        "query": layout.prompts.query,
-        "document": layout.prompts.document,
+        **layout.prompts.parts(),
     }
     return _digest(facts)
 

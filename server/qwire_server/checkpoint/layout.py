@@ -8,10 +8,10 @@ https://sbert.net/docs/sentence_transformer/usage/custom_models.html
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from qwire_server.checkpoint.model_prompts import Prompts, read_prompts
 from qwire_server.errors import ModelError
 
 if TYPE_CHECKING:
@@ -30,22 +30,6 @@ _OLD_POOLING_KEYS: tuple[tuple[str, str], ...] = (
 )
 _STEPS = ("Transformer", "Pooling", "Normalize")
 _MATRYOSHKA_MIN = 32  # the Qwen3-Embedding model card: 32 up to the native dimension
-_TEMPLATE = re.compile(r"Instruct: (?P<task>.*)\nQuery:", re.DOTALL)
-INSTRUCTION_TEMPLATE = "Instruct: {instruction}\nQuery:"
-
-
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """What is put before a text; `template` is empty where the model takes no instruction.
-
-    Attributes:
-        named: all that config_sentence_transformers.json lists, `query` and `document` included.
-    """
-
-    query: str = ""
-    document: str = ""
-    template: str = ""
-    named: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +47,40 @@ class Layout:
     lower_case: bool
 
 
-def read(folder: Path, pooling: str = "auto") -> Layout:
+def read(
+    folder: Path,
+    pooling: str = "auto",
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+) -> Layout:
     """Read a model folder.
 
     Args:
         folder: with config.json, tokenizer.json and modules.json.
         pooling: `auto` follows modules.json; `last`, `mean` or `cls` overrides it, and makes
             modules.json unnecessary.
+        query_prompt: replaces the folder's; None keeps it.
+        document_prompt: the same for documents.
 
     Raises:
         ModelError: a file is missing or broken, or asks for something that is not served.
     """
     try:
-        return _read(folder, pooling)
+        return _read(folder, pooling, query_prompt, document_prompt)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ModelError(f"a JSON file in {folder} is not what it should be ({what})") from error
 
 
-def _read(folder: Path, pooling: str) -> Layout:
+def _read(
+    folder: Path, pooling: str, query_prompt: str | None, document_prompt: str | None
+) -> Layout:
     config = read_json(folder / "config.json")
     _refuse_rerankers(folder, config)
     model_type = config.get("model_type", "")
     _refuse_unserved(folder, config, model_type)
     bert_config = read_json(folder / "sentence_bert_config.json", missing={})
+    prompts = read_json(folder / "config_sentence_transformers.json", missing={})
     hidden_size = int(config["hidden_size"])
     is_qwen = model_type == "qwen3"
     return Layout(
@@ -95,7 +89,7 @@ def _read(folder: Path, pooling: str) -> Layout:
         vocab_size=int(config["vocab_size"]),
         max_tokens=_max_tokens(folder, config, bert_config),
         pooling=_pooling(folder, pooling),
-        prompts=_prompts(folder),
+        prompts=read_prompts(prompts, query_prompt, document_prompt),
         min_dimensions=min(_MATRYOSHKA_MIN, hidden_size) if is_qwen else hidden_size,
         languages=_languages(folder) or (("mul",) if is_qwen else ()),
         lower_case=bool(bert_config.get("do_lower_case", False)),
@@ -186,15 +180,6 @@ def _inside(folder: Path, name: str) -> Path:
     if not path.is_relative_to(folder.resolve()):
         raise ModelError(f"{folder}: modules.json names {name!r}, outside the model's folder")
     return path
-
-
-def _prompts(folder: Path) -> Prompts:
-    config = read_json(folder / "config_sentence_transformers.json", missing={})
-    named = {str(k): str(v or "") for k, v in (config.get("prompts") or {}).items()}
-    query = named.get("query", "")
-    document = named.get("document") or named.get("passage", "")
-    template = INSTRUCTION_TEMPLATE if _TEMPLATE.fullmatch(query) else ""
-    return Prompts(query, document, template, named)
 
 
 def _languages(folder: Path) -> tuple[str, ...]:

@@ -108,8 +108,9 @@ class LocalEngine:
         self,
         texts: Iterable[tuple[Any, str]],
         *,
-        input_type: str = "document",
+        input_type: str | None = None,
         instruction: str | None = None,
+        prompt_name: str | None = None,
         dimensions: int | None = None,
         truncate: str = "end",
         encoding: str = "float32",
@@ -123,6 +124,7 @@ class LocalEngine:
             texts: pairs of any id and a text.
             input_type: as all words, as in `Client.embed_stream`.
             instruction: replaces the task in the model's template.
+            prompt_name: of a prompt of the model, instead of the two above.
             dimensions: keep the first so many values.
             truncate: which end of a text that is too long is cut.
             encoding: "float32" or "float16".
@@ -139,6 +141,7 @@ class LocalEngine:
         options = embed_options(
             input_type=input_type,
             instruction=instruction,
+            prompt_name=prompt_name,
             dimensions=dimensions,
             truncate=truncate,
             encoding=encoding,

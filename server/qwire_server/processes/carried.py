@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qwire_server.api.served import Checked, Limits, Served
-from qwire_server.checkpoint.layout import Prompts
+from qwire_server.checkpoint.model_prompts import Prompts
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.engine.work import Encoding, Failure, Outcome, RequestClass, RowForm, Rows, Work
 from qwire_server.text.pair_tokenizer import PairTokenizer

@@ -61,6 +61,10 @@ OURS: dict[str, str] = {
 
 _ONLY_EMBEDS = "Qwire only embeds"
 _OWN_FOLDER = "the model's own folder decides"
+_PROMPTS = (
+    "the model's own prompts are used, --query-prompt and --document-prompt replace them, and a "
+    "request may name another one by `prompt_name`"
+)
 _ONE_DEVICE = "a server uses one device: start one for each GPU (--device)"
 _NOT_NEEDED = "nothing has to be tuned there"
 _NO_CODE = "no code of a model's repository is ever run"
@@ -87,8 +91,8 @@ LEAVE_OUT: dict[str, str] = {
     "trust-remote-code": _NO_CODE,
     "auto-truncate": _PER_REQUEST,
     "embedding-dtype": _PER_REQUEST,
-    "default-prompt": _OWN_FOLDER,
-    "default-prompt-name": _OWN_FOLDER,
+    "default-prompt": _PROMPTS,
+    "default-prompt-name": _PROMPTS,
     "dense-path": _OWN_FOLDER,
     "tokenizer": _OWN_FOLDER,
     "tokenizer-path": _OWN_FOLDER,

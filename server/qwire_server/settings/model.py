@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ByteSize, Field, field_validator
 
+from qwire_server.settings.prompt_text import prompt_text
 from qwire_server.settings.sizes import with_unit
 
 
@@ -41,6 +42,14 @@ class ModelSettings(BaseModel):
     pooling: Literal["auto", "last", "mean", "cls"] = Field(
         "auto", description="how tokens become one vector; auto: as the model's folder says"
     )
+    query_prompt: str | None = Field(
+        None,
+        description="text before each query, instead of the prompt in the model's folder; \\n is a "
+        "newline: 'Instruct: Given a question, retrieve passages that answer it\\nQuery:'",
+    )
+    document_prompt: str | None = Field(
+        None, description="text before each document, instead of the prompt in the model's folder"
+    )
     max_tokens: int | None = Field(
         None, gt=2, description="most tokens of a text; default: what the model takes"
     )
@@ -66,6 +75,11 @@ class ModelSettings(BaseModel):
         default=False,
         description="run each text alone, so that no bit of its vector depends on others; slower",
     )
+
+    @field_validator("query_prompt", "document_prompt")
+    @classmethod
+    def _is_a_prompt(cls, value: str | None) -> str | None:
+        return None if value is None else prompt_text(value)
 
     @field_validator("memory_limit", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qwire_server.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from qwire_server.checkpoint.layout import Prompts
+    from qwire_server.checkpoint.model_prompts import Prompts
 
 
 class InputType(IntEnum):
@@ -36,12 +36,14 @@ def prompt_named(prompts: Prompts, name: str) -> str:
     return prompts.named[name]
 
 
-def prompt_for(prompts: Prompts, input_type: InputType, instruction: str | None) -> str:
+def prompt_for(prompts: Prompts, input_type: InputType | None, instruction: str | None) -> str:
     """The prompt of one request.
 
     Args:
         prompts: the model's own.
-        input_type: chooses among them.
+        input_type: chooses among them. None and NONE choose the one that the model's
+            `default_prompt_name` names, as `encode` of sentence-transformers does; where it names
+            none, None is a document and NONE has no prompt.
         instruction: None for the model's own prompt; empty for no prompt; else the task that goes
             into the model's template, whichever type was sent.
 
@@ -49,12 +51,21 @@ def prompt_for(prompts: Prompts, input_type: InputType, instruction: str | None)
         InvalidRequest: the model takes no instruction.
     """
     if instruction is None:
-        return {InputType.DOCUMENT: prompts.document, InputType.QUERY: prompts.query}.get(
-            input_type, ""
-        )
+        return _own_prompt(prompts, input_type)
     if not instruction:
         return ""
     if not prompts.template:
-        raise InvalidRequest("this model takes no instruction: leave `instruction` unset")
+        raise InvalidRequest(
+            "this model takes no instruction, because its query prompt has no task: leave "
+            "`instruction` unset, or set --query-prompt of the server"
+        )
     # Not str.format: an instruction may hold braces.
-    return prompts.template.replace("{instruction}", instruction)
+    return prompts.template.replace("{instruction}", instruction, 1)
+
+
+def _own_prompt(prompts: Prompts, input_type: InputType | None) -> str:
+    if input_type is InputType.QUERY:
+        return prompts.query
+    if input_type is not InputType.DOCUMENT and prompts.default_name:
+        return prompts.named.get(prompts.default_name, "")
+    return "" if input_type is InputType.NONE else prompts.document

@@ -24,7 +24,6 @@ from qwire_server.api.http.listing import listed
 from qwire_server.api.http.reply import PartsResponse
 from qwire_server.api.http.truncation import Side, by_tokens, by_word
 from qwire_server.errors import InvalidRequest, ModelNotFound
-from qwire_server.text.prompts import InputType
 from qwire_server.text.tokenizer import Truncate
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class EmbeddingsBody(Body):
         return Options(
             model=model or None,
             expected_fingerprint=self.expected_fingerprint,
-            input_type=side or suffix or InputType.DOCUMENT,
+            input_type=side or suffix,
             instruction=self.instruction,
             prompt_name=self.prompt_name,
             dimensions=self.only(

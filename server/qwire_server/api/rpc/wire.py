@@ -40,13 +40,14 @@ def options_from(message: pb.EmbedOptions) -> Options:
     return Options(
         model=optional(message, "model"),
         expected_fingerprint=optional(message, "expected_fingerprint"),
-        input_type=known("input_type", InputType, message.input_type, InputType.DOCUMENT),
+        input_type=known("input_type", InputType, message.input_type, None),
         instruction=optional(message, "instruction"),
         dimensions=message.dimensions if message.HasField("dimensions") else None,
         normalize=message.normalize if message.HasField("normalize") else True,
         truncate=known("truncate", Truncate, message.truncate, Truncate.END),
         encoding=known("encoding", Encoding, message.encoding, Encoding.FLOAT32),
         request_class=known("request_class", RequestClass, message.request_class, None),
+        prompt_name=optional(message, "prompt_name"),
     )
 
 
@@ -133,6 +134,8 @@ def _description(served: Served) -> pb.DescribeResponse:
             query=served.prompts.query,
             document=served.prompts.document,
             template=served.prompts.template,
+            named=served.prompts.named,
+            default_name=served.prompts.default_name,
         ),
         device=served.device,
         dtype=served.dtype,

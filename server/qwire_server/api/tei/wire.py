@@ -10,7 +10,7 @@ from qwire_server.api.call import Options
 from qwire_server.api.reranker import RankOptions, ranked, scores_of
 from qwire_server.errors import InvalidRequest
 from qwire_server.pb.tei.v1 import tei_pb2 as pb
-from qwire_server.text.prompts import InputType, prompt_named
+from qwire_server.text.prompts import InputType, prompt_for, prompt_named
 from qwire_server.text.tokenizer import Truncate
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qwire_server.api.served import Served
     from qwire_server.api.timings import Timings
-    from qwire_server.checkpoint.layout import Prompts
+    from qwire_server.checkpoint.model_prompts import Prompts
     from qwire_server.text.spelling import Token
 
 _NANOSECONDS = 1e9
@@ -31,9 +31,10 @@ def options_from(request: pb.EmbedRequest) -> Options:
     Raises:
         InvalidRequest: an enum has a value that this server does not know.
     """
+    name = request.prompt_name if request.HasField("prompt_name") else None
     return Options(
-        input_type=InputType.NONE,
-        prompt_name=request.prompt_name if request.HasField("prompt_name") else None,
+        input_type=InputType.NONE if name is None else None,
+        prompt_name=name,
         dimensions=request.dimensions if request.HasField("dimensions") else None,
         normalize=request.normalize if request.HasField("normalize") else True,
         truncate=truncation(truncate=request.truncate, direction=request.truncation_direction),
@@ -68,7 +69,9 @@ def prompt_of(request: pb.EncodeRequest, prompts: Prompts) -> str:
     Raises:
         InvalidRequest: the model has no prompt of that name.
     """
-    return prompt_named(prompts, request.prompt_name) if request.HasField("prompt_name") else ""
+    if request.HasField("prompt_name"):
+        return prompt_named(prompts, request.prompt_name)
+    return prompt_for(prompts, InputType.NONE, None)
 
 
 def rank_key(request: pb.RerankStreamRequest) -> tuple[object, ...]:

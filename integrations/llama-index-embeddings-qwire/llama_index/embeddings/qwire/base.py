@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 import qwire
-from qwire.advice import cut_warning, translate, unknown_warning
+from qwire.advice import cut_warning, refuse_two_prompts, translate, unknown_warning
 from qwire.results import check_fingerprint
 from qwire.target import DEFAULT_TARGET
 
@@ -49,6 +49,8 @@ class QwireEmbedding(BaseEmbedding):
         dimensions: Keep the first so many values of each vector (Matryoshka). Default: all.
         query_instruction: Task put before each query. Default: the model's own; "" for none.
         text_instruction: The same for documents, which Qwen3 embeds without any.
+        query_prompt_name: Name of the model's prompt to put before each query, instead of a task.
+        text_prompt_name: The same for documents.
         normalize: Scale each vector to length 1.
         truncate: Which part of a text that is too long is left out, "end" or "start"; "none"
             refuses it.
@@ -90,6 +92,10 @@ class QwireEmbedding(BaseEmbedding):
     query_instruction: str | None = None
     text_instruction: str | None = Field(
         default=None, validation_alias=AliasChoices("text_instruction", "document_instruction")
+    )
+    query_prompt_name: str | None = None
+    text_prompt_name: str | None = Field(
+        default=None, validation_alias=AliasChoices("text_prompt_name", "document_prompt_name")
     )
     normalize: bool = True
     truncate: Truncate = "end"
@@ -221,9 +227,11 @@ class QwireEmbedding(BaseEmbedding):
     def _options(self, role: Role) -> dict[str, Any]:
         """What decides the vectors, once the fingerprint is known."""
         query = role == "query"
+        name = self.query_prompt_name if query else self.text_prompt_name
         return {
-            "input_type": role,
+            "input_type": role if name is None else None,
             "instruction": self.query_instruction if query else self.text_instruction,
+            **({} if name is None else {"prompt_name": name}),
             "dimensions": self.dimensions,
             "normalize": self.normalize,
             "truncate": self.truncate,
@@ -248,4 +256,10 @@ class QwireEmbedding(BaseEmbedding):
     @model_validator(mode="after")
     def _check(self) -> "QwireEmbedding":
         _ = self._clients  # refuses what no client can be made from; connects to nothing
+        refuse_two_prompts(
+            query_instruction=self.query_instruction, query_prompt_name=self.query_prompt_name
+        )
+        refuse_two_prompts(
+            text_instruction=self.text_instruction, text_prompt_name=self.text_prompt_name
+        )
         return self
