@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qwire.errors import FingerprintMismatchError, InvalidTextError, ServerError
 from qwire.jobs import Request, Texts
@@ -14,11 +15,6 @@ from qwire.options import check_count, check_string
 from qwire.results import check_finite, read_counts
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
