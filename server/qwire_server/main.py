@@ -6,8 +6,10 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from qwire.corpus.extras import needing
+from qwire.errors import InvalidRequestError
 from qwire_server.errors import StartError
-from qwire_server.packages import check_packages, missing_packages
+from qwire_server.packages import check_packages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         check_packages()
-        return _run(sys.argv[1:] if argv is None else argv)
-    except ModuleNotFoundError as error:  # a package of a package
-        reason = missing_packages((error.name or str(error)).partition(".")[0])
-    except StartError as error:
-        reason = error
-    print(f"qwire serve: {reason}", file=sys.stderr)  # noqa: T201
-    return 2
+        with needing("the server", "server"):  # packages of those packages
+            return _run(sys.argv[1:] if argv is None else argv)
+    except (StartError, InvalidRequestError) as error:
+        print(f"qwire serve: {error}", file=sys.stderr)  # noqa: T201
+        return 2
 
 
 def _run(argv: Sequence[str]) -> int:

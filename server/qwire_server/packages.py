@@ -32,14 +32,16 @@ def check_packages() -> None:
     Raises:
         StartError: some are missing; the message names them.
     """
-    absent = [name for module, name in SERVER_PACKAGES.items() if find_spec(module) is None]
+    absent = [name for module, name in SERVER_PACKAGES.items() if not _is_found(module)]
     if absent:
-        raise missing_packages(*absent)
+        noun = "package" if len(absent) == 1 else "packages"
+        raise StartError(
+            f'the server needs the {noun} {", ".join(absent)}: pip install "qwire[server]"'
+        )
 
 
-def missing_packages(*names: str) -> StartError:
-    """The error for packages that are not installed."""
-    noun = "package" if len(names) == 1 else "packages"
-    return StartError(
-        f'the server needs the {noun} {", ".join(names)}: pip install "qwire[server]"'
-    )
+def _is_found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False

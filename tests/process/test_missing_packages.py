@@ -71,6 +71,26 @@ def test_the_engine_of_this_process_names_what_it_needs(module, tmp_path):
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "args", [SERVE, ["embed", "in.txt", "-o", "out.npy", "--engine", "local", "--model", "demo"]]
+)
+def test_a_package_that_is_too_old_is_told_in_one_line(args, tmp_path):
+    (tmp_path / "in.txt").write_text("one\n")
+    (tmp_path / "safetensors").mkdir()
+    (tmp_path / "safetensors" / "__init__.py").write_text("")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    program = [sys.executable, "-m", "qwire", *args]
+    ran = subprocess.run(
+        program, capture_output=True, text=True, check=False, env=env, cwd=tmp_path, timeout=50
+    )
+    last = ran.stderr.splitlines()[-1]  # a server logs its ports before
+    assert ran.returncode == 2
+    assert "cannot import name 'safe_open' from 'safetensors'" in last
+    assert last.endswith('pip install --upgrade "qwire[server]"')
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.timeout(60)
 def test_python_m_qwire_server_says_the_same(tmp_path):
     (tmp_path / "pydantic").mkdir()
     (tmp_path / "pydantic" / "__init__.py").write_text("raise ModuleNotFoundError(name='pydantic')")

@@ -41,7 +41,7 @@ def needing(what: str, extra: str) -> Iterator[None]:
     """Around what imports modules of an extra, at once or later.
 
     Raises:
-        InvalidRequestError: a package is missing.
+        InvalidRequestError: a package is missing, or is not one that we can use.
     """
     try:
         yield
@@ -50,3 +50,10 @@ def needing(what: str, extra: str) -> Iterator[None]:
         raise InvalidRequestError(
             f'{what} needs the package {missing}: pip install "qwire[{extra}]"'
         ) from None
+    except ImportError as error:
+        if (error.name or "").startswith("qwire"):
+            raise  # a fault of ours
+        reason = " ".join(str(error).split())
+        raise InvalidRequestError(
+            f'{what} cannot import a package ({reason}): pip install --upgrade "qwire[{extra}]"'
+        ) from error
