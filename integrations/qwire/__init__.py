@@ -34,13 +34,14 @@ from qwire.errors import (
     TextTooLongError,
     UnauthenticatedError,
 )
-from qwire.info import Description, Dimensions, Limits, Prompts, RerankerInfo
+from qwire.info import Description, Dimensions, Limits, Prompts, RerankerInfo, SelfCheck
 from qwire.ranking import PartialScores, RankedDocument, Ranking
 from qwire.results import Embeddings, PartialEmbeddings, StreamItem, TokenCounts
-from qwire.stats import ClassLoad, ClientLoad, Stats
+from qwire.stats import Books, ClassLoad, ClientLoad, Stats
 
 __all__ = [
     "AsyncClient",
+    "Books",
     "ClassLoad",
     "Client",
     "ClientLoad",
@@ -69,6 +70,7 @@ __all__ = [
     "Ranking",
     "RequestTooLargeError",
     "RerankerInfo",
+    "SelfCheck",
     "ServerError",
     "Stats",
     "StreamItem",

@@ -90,11 +90,33 @@ def refuse_two_prompts(**given: str | None) -> None:
 
 
 def count_attempts(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Other classes' `max_retries` as `max_attempts`, which counts the first try too."""
+    """Other classes' `max_retries` as `max_attempts`, which counts the first try too.
+
+    Raises:
+        ValueError: both were given, or `max_retries` is no whole number.
+    """
     own = dict(parameters)
-    if isinstance(own.get("max_retries"), int) and "max_attempts" not in own:
-        own["max_attempts"] = own.pop("max_retries") + 1
+    retries = own.pop("max_retries", None)
+    if retries is None:
+        return own
+    if "max_attempts" in own:
+        raise ValueError(
+            "max_retries and max_attempts are one setting (attempts count the first try too): "
+            "give only one of them"
+        )
+    own["max_attempts"] = _whole("max_retries", retries) + 1
     return own
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, or a string of one, as pydantic reads it."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not number.is_integer():
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    return int(number)
 
 
 def _for_each(names: str, answer: str) -> dict[str, str]:

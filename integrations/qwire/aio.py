@@ -5,12 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sized
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from types import TracebackType
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
 
 from qwire.aio_calls import call_all
 from qwire.aio_streaming import drive
@@ -30,33 +41,23 @@ from qwire.channels import (
 from qwire.config import Config, configure
 from qwire.errors import ClosedError, QwireError
 from qwire.forks import call_before_fork
-from qwire.info import read_description
+from qwire.info import Description, read_description
 from qwire.jobs import CountJob, EmbedJob, Request
 from qwire.lists import call_limits, list_flow, take, unanswered
 from qwire.options import check_count, check_timeout, embed_options, rerank_options
 from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress
 from qwire.progress import acounted as counted
-from qwire.ranking import RerankJob
+from qwire.ranking import Ranking, RerankJob
+from qwire.results import Embeddings, StreamItem, TokenCounts
 from qwire.split import as_query
 from qwire.state import Limits, State
-from qwire.stats import read_stats
+from qwire.stats import Stats, read_stats
 from qwire.stream import Flow
 from qwire.stream_codec import EmbedCodec
 from qwire.v1 import embedding_pb2 as pb
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
-
-    import numpy as np
-    from numpy.typing import NDArray
-    from typing_extensions import Self
-
-    from qwire.info import Description
-    from qwire.ranking import Ranking
-    from qwire.results import Embeddings, StreamItem, TokenCounts
-    from qwire.stats import Stats
+_Self = TypeVar("_Self", bound="AsyncClient")
 
 
 class AsyncClient:
@@ -377,7 +378,7 @@ class AsyncClient:
 
     aclose = close
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self: _Self) -> _Self:  # noqa: PYI019  typing has no Self before Python 3.11
         return self
 
     async def __aexit__(

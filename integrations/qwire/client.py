@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sized
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, cast
+from types import TracebackType
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 
 from qwire.calls import call_all
 from qwire.channels import (
@@ -28,33 +31,23 @@ from qwire.channels import (
 from qwire.config import Config, configure
 from qwire.errors import ClosedError, QwireError
 from qwire.exits import close_at_exit
-from qwire.info import read_description
+from qwire.info import Description, read_description
 from qwire.jobs import CountJob, EmbedJob, Request
 from qwire.lists import call_limits, list_flow, take, unanswered
 from qwire.options import check_count, check_timeout, embed_options, rerank_options
 from qwire.outage import RECONNECT_SECONDS
 from qwire.progress import Progress, counted
-from qwire.ranking import RerankJob
+from qwire.ranking import Ranking, RerankJob
+from qwire.results import Embeddings, StreamItem, TokenCounts
 from qwire.split import as_query
 from qwire.state import Limits, State
-from qwire.stats import read_stats
+from qwire.stats import Stats, read_stats
 from qwire.stream import Flow
 from qwire.stream_codec import EmbedCodec
 from qwire.streaming import drive
 from qwire.v1 import embedding_pb2 as pb
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-    from types import TracebackType
-
-    import numpy as np
-    from numpy.typing import NDArray
-    from typing_extensions import Self
-
-    from qwire.info import Description
-    from qwire.ranking import Ranking
-    from qwire.results import Embeddings, StreamItem, TokenCounts
-    from qwire.stats import Stats
+_Self = TypeVar("_Self", bound="Client")
 
 
 class Client:
@@ -169,7 +162,8 @@ class Client:
         error's `partial` holds the vectors that were answered.
 
         Args:
-            texts: any number; an empty list gives `(0, dim)`.
+            texts: any number; an empty list gives `(0, dim)`. A blank text is embedded like any
+                other, in `qwire embed` too.
             input_type: "document", "query" or "none": the prompt that goes before each text. "none"
                 is the model's default prompt if it names one, else no prompt. Default: the model's
                 default prompt if it names one, else "document".
@@ -487,7 +481,7 @@ class Client:
         for link in filter(None, (self._links.pop(pid, None), *older)):
             link.channel.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Self) -> _Self:  # noqa: PYI019  typing has no Self before Python 3.11
         return self
 
     def __exit__(

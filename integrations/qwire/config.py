@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from qwire.errors import InvalidRequestError
 from qwire.options import check_count, check_timeout
 from qwire.target import DEFAULT_TARGET, Address, parse_target
 from qwire.tracing import trace_headers
+from qwire.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from qwire.stream import Flow
+# Targets that a warning was given for: of the process, which warns once for each.
+_WARNED: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,9 @@ def configure(
             f"TLS with several addresses ({address.target}) needs server_name, the one name that "
             "the certificates of all have; or use dns:///name:port"
         )
-    key = api_key if api_key is not None else os.environ.get("QWIRE_API_KEY") or None
+    key = _check_key(os.environ.get("QWIRE_API_KEY") if api_key is None else api_key)
     if key is not None and not address.tls and not address.loopback:
-        warnings.warn(
-            f"the API key goes to {address.target} unencrypted: use grpcs:// or tls=True",
-            stacklevel=3,  # whoever made the client
-        )
-    if isinstance(key, str):
-        check_header("api_key", key)
+        _warn_unencrypted(address.target)
     return Config(
         address=address,
         api_key=key,
@@ -100,6 +98,27 @@ def configure(
         channel_options=tuple(channel_options),
         **plain,
     )
+
+
+def _check_key(key: str | Callable[[], str] | None) -> str | Callable[[], str] | None:
+    """The key, or what returns it; an empty string is no key. No error repeats the value."""
+    if key is None or isinstance(key, str):
+        return check_header("api_key", key) if key else None
+    if iscoroutinefunction(key) or iscoroutinefunction(getattr(key, "__call__", None)):  # noqa: B004  the method itself
+        raise InvalidRequestError("api_key is an async function: give one that returns the key")
+    if not callable(key):
+        raise InvalidRequestError(
+            f"api_key must be a string or a function that returns one, not {type(key).__name__}"
+        )
+    return key
+
+
+def _warn_unencrypted(target: str) -> None:
+    if target not in _WARNED:
+        warn_user(
+            UserWarning(f"the API key goes to {target} unencrypted: use grpcs:// or tls=True")
+        )
+        _WARNED.add(target)  # not before: a filter may have made it an exception
 
 
 def _headers(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qwire.errors import FingerprintMismatchError, InvalidTextError, ServerError
 from qwire.jobs import Request, Texts
@@ -13,11 +15,6 @@ from qwire.options import check_count, check_string
 from qwire.results import check_finite, read_counts
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,7 @@ class RerankJob:
     """A `rerank` call.
 
     The client cuts and sorts: a server sees a part of a long list, and is asked for all its scores.
+    It is asked for log-odds, because probabilities are all 1 above log-odds of 37 and would tie.
 
     Raises:
         InvalidTextError: a document is bad.
@@ -109,6 +107,8 @@ class RerankJob:
         self.texts = Texts(documents, batch_size)
         self.query = check_string("query", query)
         self.options = options
+        self._raw_scores = options.raw_scores
+        options.raw_scores = True
         self._top_n = None if top_n is None else check_count("top_n", top_n)
         self._scores = np.full(len(self.texts.texts), np.nan)
         self._usage = np.zeros((2, len(self.texts.texts)), np.int64)  # tokens, cut
@@ -184,14 +184,23 @@ class RerankJob:
         """All replies as one."""
         order = np.argsort(-self._scores, kind="stable")[: self._top_n].tolist()
         texts = self.texts.texts
+        scores = self._scores
+        if not self._raw_scores:
+            scores = np.array([_probability(each) for each in scores.tolist()], np.float64)
         return Ranking(
             results=[
-                RankedDocument(i, float(self._scores[i]), texts[i] if return_documents else None)
+                RankedDocument(i, float(scores[i]), texts[i] if return_documents else None)
                 for i in order
             ],
-            scores=self._scores,
+            scores=scores,
             tokens=self._usage[0],
             truncated=self._usage[1],
             model=self._model,
             fingerprint=self._fingerprint,
         )
+
+
+def _probability(log_odds: float) -> float:
+    """Sigmoid as the server has it: in double precision, without overflow on either side."""
+    small = math.exp(-abs(log_odds))
+    return 1 / (1 + small) if log_odds >= 0 else small / (1 + small)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from qwire.errors import FingerprintMismatchError, QwireError, ServerError
 from qwire.v1 import embedding_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import DTypeLike, NDArray
 
 # Little-endian on the wire whatever the machine.
 _DTYPES: dict[int, np.dtype[Any]] = {

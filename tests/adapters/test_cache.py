@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import langchain_qwire
 import pytest
 from langchain_qwire import QwireEmbeddings
 from llama_index.core.storage.kvstore import SimpleKVStore
@@ -142,10 +145,10 @@ def test_the_namespace_names_all_that_decides_the_vectors(fake: FakeServer):
         {"query_instruction": "a"},
         {"document_instruction": "a"},
     ]
-    names = [QwireEmbeddings(target=fake.target, **change).cache_namespace for change in changes]
-    names.append(QwireEmbeddings(target=fake.target, timeout=9).cache_namespace)
+    names = [QwireEmbeddings(target=fake.target, **change).cache_namespace() for change in changes]
+    names.append(QwireEmbeddings(target=fake.target, timeout=9).cache_namespace())
     fake.fingerprint = "fake-2"
-    names.append(QwireEmbeddings(target=fake.target).cache_namespace)
+    names.append(QwireEmbeddings(target=fake.target).cache_namespace())
     assert len(set(names)) == len(changes) + 1
     assert names[0] == names[-2]
     # What a LocalFileStore takes as part of a file's name.
@@ -154,8 +157,51 @@ def test_the_namespace_names_all_that_decides_the_vectors(fake: FakeServer):
 
 def test_whoever_named_a_cache_insists_on_its_model(fake: FakeServer):
     embeddings = QwireEmbeddings(target=fake.target)
-    name = embeddings.cache_namespace
-    assert embeddings.cache_namespace == name
+    name = embeddings.cache_namespace()
+    assert embeddings.cache_namespace() == name
     fake.fingerprint = "fake-2"
     with pytest.raises(qwire.FingerprintMismatchError):
         embeddings.embed_documents([TEXT])
+
+
+async def test_queries_get_their_own_vectors_from_a_cache_with_two_stores(
+    qwen_server, qwen: qwire.Client, tmp_path, monkeypatch
+):
+    """The README's lines; whichever of a query and a document of the same words comes first."""
+    pytest.importorskip("langchain_classic", reason="the home of CacheBackedEmbeddings")
+    page = Path(langchain_qwire.__file__).parents[1] / "README.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    (block,) = (block for block in blocks if "CacheBackedEmbeddings" in block)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(block.replace("localhost:50051", qwen_server), "page", "exec"), names)
+    cached = names["cached"]
+    document, query = qwen.embed_documents([TEXT])[0].tolist(), qwen.embed_query(TEXT).tolist()
+    for _ in range(2):
+        assert cached.embed_documents([TEXT]) == [document]
+        assert cached.embed_query(TEXT) == query
+        assert await cached.aembed_query("query first") == qwen.embed_query("query first").tolist()
+        (found,) = await cached.aembed_documents(["query first"])
+        assert found == qwen.embed_documents(["query first"])[0].tolist()
+
+
+def test_no_page_gives_queries_the_store_of_documents():
+    root = Path(__file__).parents[2]
+    pages = [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("examples/*.md")]
+    pages += root.glob("integrations/*/README.md")
+    code = [path.read_text("utf-8") for path in root.glob("examples/*.py")]
+    for page in pages:
+        code += re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    cached = [block for block in code if "CacheBackedEmbeddings" in block]
+    assert cached
+    for block in cached:
+        assert re.search(r"query_embedding_cache=\w+\(", block), block
+
+
+def test_the_name_of_a_cache_is_asked_for_by_a_call():
+    """Looking at an object, as debuggers and `inspect` do, asks nothing of a server."""
+    embeddings = QwireEmbeddings(target="localhost:1", max_attempts=1)
+    names = [name for name in dir(embeddings) if not name.startswith(("_", "model_"))]
+    assert all(hasattr(embeddings, name) for name in names)
+    with pytest.raises(qwire.ConnectionFailedError):
+        embeddings.cache_namespace()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
 from typing import TYPE_CHECKING
 
@@ -121,13 +122,16 @@ def test_all_that_decides_the_vectors_is_in_to_dict(fake: FakeServer):
     assert len(set(told)) == len(changes)
 
 
-def test_to_dict_without_a_server_raises_rather_than_lies():
-    """A key without the fingerprint would stand for the vectors of any model."""
-    embedding = QwireEmbedding(target="localhost:1", max_attempts=1)
-    with pytest.raises(qwire.ConnectionFailedError, match="localhost:1"):
-        embedding.to_dict()
-    assert embedding.model_dump()["expected_fingerprint"] is None
-    assert embedding.to_payload()["model_name"] == ""
+def test_to_dict_needs_no_server():
+    """It gives what was set, and an object that is made from it insists on the same."""
+    embedding = QwireEmbedding(target="localhost:1", max_attempts=1, model_name="m", dimensions=8)
+    told = embedding.to_dict()
+    assert (told["model_name"], told["expected_fingerprint"]) == ("m", None)
+    assert json.loads(embedding.to_json()) == told
+    embedding.expected_fingerprint = "fake-1"
+    again = QwireEmbedding.from_dict(embedding.to_dict())
+    assert (again.expected_fingerprint, again.dimensions) == ("fake-1", 8)
+    assert embedding.to_payload()["model_name"] == "m"
 
 
 def test_the_payload_of_events_names_the_model_once_it_is_known(fake: FakeServer):

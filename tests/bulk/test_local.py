@@ -153,7 +153,8 @@ def test_parts_of_a_server_and_of_this_process_are_the_same(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QWIRE_DTYPE", "float32")
     monkeypatch.setenv("QWIRE_PREFIX_CACHE", "off")
-    (tmp_path / "in.txt").write_text("\n".join([*TEXTS[:50], "", *TEXTS[50:]]))
+    lines = [text.encode() for text in TEXTS]
+    (tmp_path / "in.txt").write_bytes(b"\n".join([*lines[:50], b"\xff", *lines[50:]]))
     args = ["embed", "in.txt", "-o", "out", "--part-rows", "40"]
     assert main([*args, "--target", demo_server]) == 1
     served = pq.read_table("out").sort_by("index")

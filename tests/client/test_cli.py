@@ -91,7 +91,10 @@ def test_serve_without_the_servers_packages_says_how_to_get_them(tmp_path):
         check=False,
     )
     assert ran.returncode == 2
-    assert ran.stderr == 'pip install "qwire[server]"\n'
+    assert ran.stderr == (
+        "qwire serve needs the package a_package_that_is_not_installed: "
+        'pip install "qwire[server]"\n'
+    )
 
 
 def test_serve_passes_everything_on(tmp_path):

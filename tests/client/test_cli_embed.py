@@ -89,7 +89,7 @@ def test_json_lines_become_json_lines(server, folder):
 def test_a_text_that_failed_keeps_its_place(server, folder, capsys):
     """A row of NaN in an array, and a line in the file of errors."""
     server.refused_texts["bad"] = Refusal(None, "TEXT_TOO_LARGE", "300 bytes are too many")
-    (folder / "in.txt").write_bytes(b"one\n\nbad\n\xff\xfe\nfive\n")
+    (folder / "in.txt").write_bytes(b"one\n\xff\nbad\n\xff\xfe\nfive\n")
     assert embed(server.target, "in.txt", "-o", "out.npy") == 1
     found = np.load("out.npy")
     assert np.isnan(found).all(axis=1).tolist() == [False, True, True, True, False]
@@ -101,18 +101,40 @@ def test_a_text_that_failed_keeps_its_place(server, folder, capsys):
         (3, 4, "INVALID_REQUEST"),
     ]
     assert [each["error"] for each in errors[::2]] == [
-        "the text is empty",
+        "byte 0 of the line is not UTF-8",
         "byte 0 of the line is not UTF-8",
     ]
     assert "3 texts failed: out.npy.errors.jsonl" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("in.txt", "one\n\n   \nfour\n\n"),
+        (
+            "in.jsonl",
+            '{"text": "one"}\n\n{"text": ""}\n{"text": "   "}\n{"text": "four"}\n{"text": ""}',
+        ),
+        ("in.csv", 'text\none\n\n""\n"   "\nfour\n""\n'),
+    ],
+)
+def test_a_blank_text_is_embedded_as_the_client_embeds_it(server, folder, name, content):
+    """And stays in its place: row n of a .txt is its line n + 1."""
+    (folder / name).write_text(content)
+    assert embed(server.target, name, "-o", "out.npy") == 0
+    texts = ["one", "", "   ", "four", ""]
+    with Client(server.target) as client:
+        np.testing.assert_array_equal(np.load("out.npy"), client.embed_documents(texts))
+    np.testing.assert_allclose(np.load("out.npy"), unit_vectors(texts, 16), rtol=1e-6)
+    assert names(folder) == [name, "out.npy"]
+
+
 def test_a_text_that_failed_is_an_object_with_an_error(server, folder):
-    write(folder / "in.jsonl", ['{"text": "one", "id": "a"}', '{"text": "", "id": "b"}', "{"])
+    write(folder / "in.jsonl", ['{"text": "one", "id": "a"}', '{"text": null, "id": "b"}', "{"])
     args = ("in.jsonl", "-o", "out.jsonl", "--id-field", "id", "--errors", "why.jsonl")
     assert embed(server.target, *args) == 1
     assert lines(folder / "out.jsonl")[1:] == [
-        {"index": 1, "id": "b", "vector": None, "error": "the text is empty"},
+        {"index": 1, "id": "b", "vector": None, "error": "field 'text' is null"},
         {
             "index": 2,
             "vector": None,
@@ -347,8 +369,8 @@ def test_a_vector_of_another_length_never_gets_into_the_array(server, folder, ca
 @pytest.mark.parametrize(("suffix", "blow"), [("npy", signal.SIGINT), ("jsonl", signal.SIGKILL)])
 def test_a_run_that_broke_off_is_resumed(folder, capsys, suffix, blow):
     """Every third text is bad: the errors of both runs are in one file, each once."""
-    texts = [text if number % 3 else "" for number, text in enumerate(MANY)]
-    write(folder / "in.txt", texts)
+    texts = [text.encode() if number % 3 else b"\xff" for number, text in enumerate(MANY)]
+    (folder / "in.txt").write_bytes(b"\n".join(texts))
     result = folder / f"out.{suffix}"
     partial = folder / f"out.{suffix}.partial"
     with Process() as server:

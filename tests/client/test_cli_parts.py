@@ -186,22 +186,22 @@ def test_csv_becomes_csv(server, folder):
 
 def test_a_text_that_failed_has_no_vector_and_says_why(server, folder, capsys):
     server.refused_texts["bad"] = Refusal(None, "TEXT_TOO_LARGE", "300 bytes are too many")
-    write(["one", "bad", None, " ", "xx five"], key=["a", None, "c", "d", "e"])
+    write(["one", "bad", None, " ", "xx five"], key=["a", None, "c", "d", "e"])  # " " is a text
     args = ("-o", "out.parquet", "--id-column", "key")
     assert embed(server.target, "in.parquet", *args) == 1
     rows = pq.read_table("out.parquet").to_pylist()
-    assert [row["vector"] is None for row in rows] == [False, True, True, True, False]
+    assert [row["vector"] is None for row in rows] == [False, True, True, False, False]
     assert [row["error"] and row["error"].split(" (")[0] for row in rows] == [
         None,
         "text 1: 300 bytes are too many",
         "the text is null",
-        "the text is empty",
+        None,
         None,
     ]
     assert [row["id"] for row in rows] == ["a", None, "c", "d", "e"]
     assert [row["truncated"] for row in rows] == [0, 0, 0, 0, 2]
     err = capsys.readouterr().err
-    assert "3 texts failed: see the column `error`\n" in err
+    assert "2 texts failed: see the column `error`\n" in err
     assert "1 text longer than the model takes: cut to fit\n" in err
 
 
@@ -292,7 +292,8 @@ def test_a_full_disk_keeps_whole_parts_and_is_gone_on_with(server, folder):
     """A limit on the size of files stands in for it: the manifest meets it, or a part."""
     import resource  # noqa: PLC0415  not on Windows
 
-    write_lines("in.txt", ["", "", *TEXTS])
+    server.refused_texts["bad"] = Refusal(None, "TEXT_TOO_LARGE", "300 bytes are too many")
+    write_lines("in.txt", ["bad", "bad", *TEXTS])
     args = ("in.txt", "-o", "out", "--part-rows", 2)
     with start(server.target, *args) as ran:
         resource.prlimit(ran.pid, resource.RLIMIT_FSIZE, (3500, 3500))
@@ -301,7 +302,7 @@ def test_a_full_disk_keeps_whole_parts_and_is_gone_on_with(server, folder):
     assert "File too large" in err
     assert "Traceback" not in err
     assert not [name for name in names(Path("out")) if name.startswith(".")]
-    assert embed(server.target, *args, "--resume") == 1  # of the two empty texts
+    assert embed(server.target, *args, "--resume") == 1  # of the two bad texts
     assert len(read("out")) == 202
 
 

@@ -132,6 +132,25 @@ def test_another_fingerprint_in_the_middle_is_refused(server, client):
         client.rerank(QUERY, MANY)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, None])
+@pytest.mark.parametrize("raw_scores", [False, True])
+def test_documents_are_sorted_by_log_odds_which_tie_less_than_probabilities(
+    client, batch_size, raw_scores
+):
+    """Above 37 a probability is 1; equal log-odds keep their order, over all replies."""
+    documents = ["40", "50", "-800", "38", "50", "45", "-900"]
+    ranking = client.rerank(QUERY, documents, batch_size=batch_size, raw_scores=raw_scores)
+    assert [result.index for result in ranking] == [1, 4, 5, 0, 3, 2, 6]
+    scores = [float(d) for d in documents] if raw_scores else [1, 1, 0, 1, 1, 1, 0]
+    np.testing.assert_allclose(ranking.scores, scores)
+
+
+async def test_the_async_client_sorts_by_log_odds_too(server):
+    async with qwire.AsyncClient(server.target) as client:
+        ranking = await client.rerank(QUERY, ["40", "50"], batch_size=1)
+    assert [result.index for result in ranking] == [1, 0]
+
+
 def test_a_reply_that_leaves_a_document_out_is_refused(server, client):
     server.rewrite = lambda reply: reply.results.pop()
     with pytest.raises(qwire.ServerError, match="not one score for each document"):
@@ -142,7 +161,7 @@ def test_the_command_prints_the_best_first(server, tmp_path, capsys):
     path = tmp_path / "documents.txt"
     path.write_text("one\n\ntwo\nthree\n")
     assert main(["rerank", QUERY, str(path), "--target", server.target]) == 0
-    documents = ["one", "two", "three"]
+    documents = ["one", "", "two", "three"]  # a blank line is one, as for `Client.rerank`
     assert capsys.readouterr().out.splitlines() == [
         f"{score_of(QUERY, documents[i]):.4f}\t{documents[i]}" for i in best_first(documents)
     ]

@@ -8,6 +8,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import openai
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -46,6 +47,23 @@ def test_the_old_lines_are_code_and_name_what_exists(block):
         if isinstance(node, ast.ImportFrom) and is_installed(node.module):
             module = importlib.import_module(node.module)
             assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+# Constructors that load a model, or fetch one.
+LOADS = re.compile(r"\b(HuggingFaceEmbeddings?|SentenceTransformer|SentenceTransformerRerank)\(")
+
+
+@pytest.mark.parametrize("block", MIGRATE, ids=range(len(MIGRATE)))
+def test_the_old_lines_run_with_the_packages_of_today(block, monkeypatch):
+    lines = "\n".join(BEFORE.findall(block))
+    modules = [n.module for n in ast.parse(lines).body if isinstance(n, ast.ImportFrom)]
+    if absent := [module for module in modules if not is_installed(module)]:
+        pytest.skip(f"{absent[0]} is not installed")
+    if LOADS.search(lines):
+        pytest.skip("it loads a model")
+    for name in ("OPENAI_API_KEY", "CO_API_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, "none")
+    exec(compile(lines, "page", "exec"), {} if modules else {"OpenAI": openai.OpenAI})
 
 
 def is_installed(module):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import threading
 import time
 from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import grpc
@@ -40,10 +42,21 @@ def unit_vectors(texts, dim: int) -> np.ndarray:
     return np.stack([unit_vector(text, dim) for text in texts])
 
 
-def score_of(query: str, document: str) -> float:
-    """A score between 0 and 1 that depends on both texts alone; two digits, so that some tie."""
+def log_odds_of(query: str, document: str) -> float:
+    """A raw score between -5 and 5 that depends on both texts alone; some of them tie.
+
+    A document that is a number is its own raw score.
+    """
+    with suppress(ValueError):
+        return float(document)
     digest = hashlib.sha256(f"{query}\0{document}".encode()).digest()
-    return digest[0] % 100 / 100
+    return digest[0] % 100 / 10 - 5
+
+
+def score_of(query: str, document: str) -> float:
+    """The same as a probability."""
+    raw = log_odds_of(query, document)
+    return 1 / (1 + math.exp(-raw)) if raw >= 0 else math.exp(raw) / (1 + math.exp(raw))
 
 
 @dataclass
@@ -277,7 +290,8 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
     async def Rerank(self, request, context):  # noqa: N802
         await self._admit("Rerank", request, context)
         await self._meet_texts(request.documents, context)
-        scores = [score_of(request.query, document) for document in request.documents]
+        score = log_odds_of if request.options.raw_scores else score_of
+        scores = [score(request.query, document) for document in request.documents]
         usage = self.usage(request.documents)
         reply = rank_pb.RerankResponse(
             results=[

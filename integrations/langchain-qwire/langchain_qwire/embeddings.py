@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -19,11 +18,14 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 import qwire
 from langchain_qwire.clients import Clients, clients_for
 from qwire.advice import cut_warning, refuse_two_prompts, translate, unknown_warning
+from qwire.results import check_fingerprint
 from qwire.target import DEFAULT_TARGET
+from qwire.user_warnings import warn_user
 
 Role = Literal["query", "document"]
 Truncate = Annotated[
@@ -34,6 +36,9 @@ Truncate = Annotated[
 
 class QwireEmbeddings(BaseModel, Embeddings):
     """Qwen3 embeddings, or any other model that a Qwire server runs.
+
+    The first answer decides: from then on the object, and its copies, refuse vectors of another
+    fingerprint than the one that came with it, unless `expected_fingerprint` is set to None again.
 
     Setup:
         Install `langchain-qwire` and start a server:
@@ -53,11 +58,13 @@ class QwireEmbeddings(BaseModel, Embeddings):
         normalize: Scale each vector to length 1.
         truncate: Which part of a text that is too long is left out, "end" or "start"; "none"
             refuses it.
-        expected_fingerprint: Refuse vectors other than those an index was made of.
+        expected_fingerprint: Refuse vectors other than those an index was made of. Default: that
+            of the first answer.
 
     Key init args - client params:
         target: Address of the server. Default: `QWIRE_TARGET`, then `localhost:50051`.
-        api_key: Default: `QWIRE_API_KEY`.
+        api_key: The key, or a function that returns it, called for each request. Default:
+            `QWIRE_API_KEY`.
         timeout: Seconds without any progress of the server, after which a call fails.
         batch_size: Most texts a request. Default: what suits the server.
 
@@ -112,8 +119,11 @@ class QwireEmbeddings(BaseModel, Embeddings):
     truncate: Truncate = "end"
     expected_fingerprint: str | None = None
 
-    api_key: SecretStr | None = Field(
-        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None
+    # A function is no part of a JSON schema, and its representation may show a key.
+    api_key: SecretStr | SkipJsonSchema[Callable[[], str]] | None = Field(
+        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None,
+        repr=False,
+        exclude=True,
     )
     tls: bool | None = None
     ca_cert: str | None = None
@@ -137,7 +147,7 @@ class QwireEmbeddings(BaseModel, Embeddings):
     show_progress: bool = Field(
         default=False, validation_alias=AliasChoices("show_progress", "show_progress_bar")
     )
-    on_usage: Callable[[qwire.Embeddings], object] | None = Field(
+    on_usage: SkipJsonSchema[Callable[[qwire.Embeddings], object]] | None = Field(
         default=None, repr=False, exclude=True
     )
 
@@ -182,15 +192,17 @@ class QwireEmbeddings(BaseModel, Embeddings):
         result = await self._clients.awaited.embed([text], **self._options("query"))
         return self._vectors(result)[0]
 
-    @property
     def cache_namespace(self) -> str:
         """Names all that decides the vectors: a `namespace` for `CacheBackedEmbeddings`.
 
-        Asks the server, and from then on insists on the fingerprint that it named, so that no
-        other model's vectors get into the cache. Give queries a store of their own.
+        Asks the server which model it has. From then on the object insists on that model, so that
+        no other's vectors get into the cache. Give queries a store of their own.
+
+        Raises:
+            qwire.QwireError: no server answers, or one of another fingerprint.
         """
         served = self._clients.blocking.embed([], **self._options("document"))
-        self.expected_fingerprint = served.fingerprint
+        self._pin(served)
         decides = [self._options("document"), self._options("query")]
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
         # Stores that write files take few characters.
@@ -234,13 +246,20 @@ class QwireEmbeddings(BaseModel, Embeddings):
             "expected_fingerprint": self.expected_fingerprint,
         }
 
+    def _pin(self, result: qwire.Embeddings) -> None:
+        """Insist on what answered first."""
+        # The client checks what it was told to expect; two first calls at once were told nothing.
+        check_fingerprint(result.fingerprint, self.expected_fingerprint or "")
+        self.expected_fingerprint = result.fingerprint
+
     def _vectors(self, result: qwire.Embeddings) -> list[list[float]]:
         """The vectors as LangChain wants them, with what there is to say about them."""
+        self._pin(result)
         if cut := cut_warning(result):
-            warnings.warn(cut, stacklevel=3)  # whoever called embed_...
+            warn_user(cut)
         if not self._told_unknown and (unknown := unknown_warning(result)):
             self._told_unknown = True
-            warnings.warn(unknown, stacklevel=3)
+            warn_user(unknown)
         if self.on_usage is not None:
             self.on_usage(result)
         vectors: list[list[float]] = result.vectors.tolist()

@@ -1,8 +1,7 @@
 """The LangChain rerankers. Know nothing about gRPC: `qwire` does."""
 
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from langchain_core.callbacks import Callbacks
@@ -11,6 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
 from pydantic import (
     AliasChoices,
+    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,11 +18,13 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 import qwire
 from langchain_qwire.clients import Clients, clients_for
 from qwire.advice import count_attempts, cut_warning
 from qwire.target import DEFAULT_TARGET
+from qwire.user_warnings import warn_user
 
 Truncate = Annotated[
     Literal["end", "start", "none"],
@@ -30,7 +32,74 @@ Truncate = Annotated[
 ]
 
 
-class QwireReranker(BaseDocumentCompressor):
+class _Settings(BaseModel):
+    """What both rerankers are set with, and their clients."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        populate_by_name=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # it may be the key
+    )
+
+    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
+    target: str = Field(
+        default_factory=lambda: os.environ.get("QWIRE_TARGET") or DEFAULT_TARGET,
+        validation_alias=AliasChoices("target", "base_url"),
+    )
+    top_n: int | None = Field(default=None, ge=1)
+    instruction: str | None = None
+    score_threshold: float | None = None
+    truncate: Truncate = "end"
+    expected_fingerprint: str | None = None
+
+    # A function is no part of a JSON schema, and its representation may show a key.
+    api_key: SecretStr | SkipJsonSchema[Callable[[], str]] | None = Field(
+        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None,
+        repr=False,
+        exclude=True,
+    )
+    tls: bool | None = None
+    ca_cert: str | None = None
+    client_cert: str | None = Field(default=None, repr=False, exclude=True)
+    client_key: str | None = Field(default=None, repr=False, exclude=True)
+    server_name: str | None = None
+    metadata: dict[str, str] | None = Field(
+        default=None,
+        validation_alias=AliasChoices("metadata", "default_headers"),
+        repr=False,  # headers may be secrets
+        exclude=True,
+    )
+    timeout: float = Field(
+        default=60.0, validation_alias=AliasChoices("timeout", "request_timeout")
+    )
+    max_attempts: int = 4
+    max_concurrency: int = 4
+    batch_size: int | None = Field(default=None, ge=1)
+
+    _made: Clients | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _translate(cls, values: Any) -> Any:
+        return count_attempts(values) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _check(self) -> "_Settings":
+        _ = self._clients  # refuses what no client can be made from; connects to nothing
+        return self
+
+    @property
+    def _clients(self) -> Clients:
+        self._made = clients_for(self, self._made)
+        return self._made
+
+    def _options(self) -> dict[str, Any]:
+        names = ("model", "instruction", "truncate", "expected_fingerprint")
+        return {name: getattr(self, name) for name in names}
+
+
+class QwireReranker(_Settings, BaseDocumentCompressor):
     """Qwen3-Reranker, or another cross-encoder that a Qwire server runs.
 
     Setup:
@@ -49,7 +118,8 @@ class QwireReranker(BaseDocumentCompressor):
         truncate: Which part of a document that is too long is left out, "end" or "start"; "none"
             refuses it.
         target: Address of the server. Default: `QWIRE_TARGET`, then `localhost:50051`.
-        api_key: Default: `QWIRE_API_KEY`.
+        api_key: The key, or a function that returns it, called for each request. Default:
+            `QWIRE_API_KEY`.
         timeout: Seconds without any progress of the server, after which a call fails.
 
     The README lists the others.
@@ -71,46 +141,7 @@ class QwireReranker(BaseDocumentCompressor):
         ```
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        populate_by_name=True,
-        protected_namespaces=(),
-        hide_input_in_errors=True,  # it may be the key
-    )
-
-    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
-    target: str = Field(
-        default_factory=lambda: os.environ.get("QWIRE_TARGET") or DEFAULT_TARGET,
-        validation_alias=AliasChoices("target", "base_url"),
-    )
     top_n: int | None = Field(default=3, ge=1)
-    instruction: str | None = None
-    score_threshold: float | None = None
-    truncate: Truncate = "end"
-    expected_fingerprint: str | None = None
-
-    api_key: SecretStr | None = Field(
-        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None
-    )
-    tls: bool | None = None
-    ca_cert: str | None = None
-    client_cert: str | None = Field(default=None, repr=False, exclude=True)
-    client_key: str | None = Field(default=None, repr=False, exclude=True)
-    server_name: str | None = None
-    metadata: dict[str, str] | None = Field(
-        default=None,
-        validation_alias=AliasChoices("metadata", "default_headers"),
-        repr=False,  # headers may be secrets
-        exclude=True,
-    )
-    timeout: float = Field(
-        default=60.0, validation_alias=AliasChoices("timeout", "request_timeout")
-    )
-    max_attempts: int = 4
-    max_concurrency: int = 4
-    batch_size: int | None = Field(default=None, ge=1)
-
-    _made: Clients | None = PrivateAttr(default=None)
 
     def compress_documents(
         self,
@@ -135,7 +166,8 @@ class QwireReranker(BaseDocumentCompressor):
         if not documents:
             return []
         texts = [_text(document) for document in documents]
-        return self._found(self._clients.blocking.rerank(query, texts, **self._options()))
+        options = {**self._options(), "top_n": self.top_n}
+        return self._found(self._clients.blocking.rerank(query, texts, **options))
 
     async def arerank(
         self, documents: Sequence[str | Document], query: str
@@ -144,30 +176,12 @@ class QwireReranker(BaseDocumentCompressor):
         if not documents:
             return []
         texts = [_text(document) for document in documents]
-        return self._found(await self._clients.awaited.rerank(query, texts, **self._options()))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _translate(cls, values: Any) -> Any:
-        return count_attempts(values) if isinstance(values, dict) else values
-
-    @model_validator(mode="after")
-    def _check(self) -> "QwireReranker":
-        _ = self._clients  # refuses what no client can be made from; connects to nothing
-        return self
-
-    @property
-    def _clients(self) -> Clients:
-        self._made = clients_for(self, self._made)
-        return self._made
-
-    def _options(self) -> dict[str, Any]:
-        names = ("model", "top_n", "instruction", "truncate", "expected_fingerprint")
-        return {name: getattr(self, name) for name in names}
+        options = {**self._options(), "top_n": self.top_n}
+        return self._found(await self._clients.awaited.rerank(query, texts, **options))
 
     def _found(self, ranking: qwire.Ranking) -> list[dict[str, Any]]:
         if cut := cut_warning(ranking):
-            warnings.warn(cut, stacklevel=3)
+            warn_user(cut)
         least = float("-inf") if self.score_threshold is None else self.score_threshold
         return [
             {"index": result.index, "relevance_score": result.score}
@@ -184,14 +198,13 @@ class QwireReranker(BaseDocumentCompressor):
         return copies
 
 
-class QwireCrossEncoder(BaseCrossEncoder):
+class QwireCrossEncoder(_Settings, BaseCrossEncoder):
     """The same for what takes a `BaseCrossEncoder`, such as `CrossEncoderReranker`.
 
-    Takes the settings of `QwireReranker`; `top_n` and `score_threshold` belong to who uses it.
+    Takes the settings of `QwireReranker`, so that one set of them serves both. `top_n` and
+    `score_threshold` change nothing here, because `score` owes a score for each pair: set them on
+    what uses this object, as in `CrossEncoderReranker(model=QwireCrossEncoder(), top_n=3)`.
     """
-
-    def __init__(self, **settings: Any) -> None:
-        self._reranker = QwireReranker(**settings, top_n=None)
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Scores from 0 to 1 of pairs of a query and a document, in their order."""
@@ -200,9 +213,12 @@ class QwireCrossEncoder(BaseCrossEncoder):
             places.setdefault(query, []).append(place)
         scores = [0.0] * len(text_pairs)
         for query, mine in places.items():
-            found = self._reranker.rerank([text_pairs[place][1] for place in mine], query)
-            for result in found:
-                scores[mine[result["index"]]] = result["relevance_score"]
+            texts = [text_pairs[place][1] for place in mine]
+            ranking = self._clients.blocking.rerank(query, texts, **self._options())
+            if cut := cut_warning(ranking):
+                warn_user(cut)
+            for place, score in zip(mine, ranking.scores.tolist(), strict=True):
+                scores[place] = score
         return scores
 
 

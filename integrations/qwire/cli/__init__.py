@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qwire._version import __version__
 from qwire.cli import embed, info, key, rerank, verify
+from qwire.corpus.extras import needing
 from qwire.errors import InvalidRequestError, QwireError
 
 if TYPE_CHECKING:
@@ -45,22 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(args: list[str]) -> int:
     """Hand everything to the server's own command line."""
-    try:
-        from qwire_server.main import main as serve_main  # noqa: PLC0415  # heavy, and optional
-    except ModuleNotFoundError:
-        print('pip install "qwire[server]"', file=sys.stderr)
-        return 2
-    return int(serve_main(args))
+    return _hand_over("qwire_server.main", args, "serve", "server")
 
 
 def deploy(args: list[str]) -> int:
     """Hand everything to the server's own command line for clusters."""
+    return _hand_over("qwire_server.cluster.main", args, "deploy", "ray")
+
+
+def _hand_over(module: str, args: list[str], verb: str, extra: str) -> int:
     try:
-        from qwire_server.cluster.main import main as deploy_main  # noqa: PLC0415  # as above
-    except ModuleNotFoundError:
-        print('pip install "qwire[ray]"', file=sys.stderr)
+        with needing(f"qwire {verb}", extra):
+            return int(import_module(module).main(args))
+    except InvalidRequestError as error:
+        print(error, file=sys.stderr)
         return 2
-    return int(deploy_main(args))
 
 
 def _parser() -> argparse.ArgumentParser:

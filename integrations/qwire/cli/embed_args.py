@@ -16,7 +16,9 @@ _EPILOG = """examples:
   qwire embed corpus.parquet -o vectors/ --engine ray --model Qwen/Qwen3-Embedding-0.6B
 
 A .npy holds a row for each text in the order of the input, NaN where a text failed. A .jsonl, .csv
-or .parquet holds index, id, tokens, truncated and error too. Until all is done the result is
+or .parquet holds index, id, tokens, truncated and error too. Each line of a .txt is a text. A blank
+one is embedded as the model embeds an empty text, as by Client.embed, so that row n is line n + 1;
+blank lines of .jsonl, .csv and .tsv hold no record and are no rows. Until all is done the result is
 called OUTPUT.partial. A folder gets part-00000.parquet and so on, each when it is whole, and
 _manifest.json; when it is complete --resume only compares the model, with a warning where no server
 answers. Exit status: 0; 1 if a text or the run failed; 2 for wrong usage; 130 after Ctrl-C.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qwire.cli.target import open_client
-from qwire.corpus.extras import need
+from qwire.corpus.extras import needing
 from qwire.corpus.makers import StreamMaker
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def open_engine(options: argparse.Namespace) -> Iterator[Engine]:
         with open_client(options, model=options.model) as client:
             yield client
         return
-    local = need("qwire_server.corpus.local", "--engine local", "server")
-    with local.LocalEngine(local.read_settings(options.model)) as engine:
-        yield engine
+    with needing("--engine local", "server"):
+        local = import_module("qwire_server.corpus.local")
+        with local.LocalEngine(local.read_settings(options.model)) as engine:
+            yield engine
 
 
 @contextmanager
@@ -42,6 +44,7 @@ def open_maker(options: argparse.Namespace) -> Iterator[Maker]:
         with open_engine(options) as engine:
             yield StreamMaker(engine)
         return
-    cluster = need("qwire_server.corpus.cluster", "--engine ray", "ray")
-    with cluster.Cluster(cluster.read_settings(options.model), options.actors) as maker:
-        yield maker
+    with needing("--engine ray", "ray"):
+        cluster = import_module("qwire_server.corpus.cluster")
+        with cluster.Cluster(cluster.read_settings(options.model), options.actors) as maker:
+            yield maker

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from qwire.cli.target import add_target, open_client
 from qwire.corpus.lines import Lines, read_lines
-from qwire.corpus.rows import BLANK, Form
+from qwire.corpus.rows import Form
 from qwire.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ _EPILOG = """examples:
   grep -i refund notes.txt | qwire rerank "When do I get my money back?" --json
 
 A line of output is a score and a document, or with --json an object: index, score, document. The
-index counts from 0. Blank lines are no documents. The documents are held in memory."""
+index counts from 0. A blank line of a .txt is an empty document, as it is for Client.rerank. The
+documents are held in memory."""
 
 
 def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -93,10 +94,9 @@ def _read(options: argparse.Namespace) -> list[tuple[Row, str]]:
     documents = []
     with _open(options.file) as file:
         for row, text in read_lines(Lines(file), form):
-            if row.error is None:
-                documents.append((row, text))
-            elif row.error != BLANK:
+            if row.error is not None:
                 raise InvalidRequestError(f"line {row.line} of {options.file}: {row.error}")
+            documents.append((row, text))
     return documents
 
 

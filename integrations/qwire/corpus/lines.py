@@ -89,7 +89,8 @@ def _without_bom(line: bytes) -> bytes:
 def read_lines(lines: Lines, form: Form, index: int = 0) -> Iterator[tuple[Row, Any]]:
     """Each row and its text; None with an error, which a stream answers in its turn.
 
-    Every line of a text file is a row. In JSON lines, blank lines hold no object and are none.
+    Every line of a text file is a row, a blank one too: it holds an empty text. In JSON lines,
+    blank lines hold no object and are no rows.
 
     Args:
         lines: of the input.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FORMATS = ("txt", "jsonl", "csv", "tsv", "parquet")
-BLANK = "the text is empty"  # the error of such a row
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Row:
 
 
 def check_text(text: object, what: str) -> str:
-    """The text, if it is one.
+    """The text, if it is one; a blank one is, as for `Client.embed`.
 
     Raises:
         ValueError: it is none; the message is that of the row's error.
@@ -69,6 +68,4 @@ def check_text(text: object, what: str) -> str:
         raise ValueError(f"{what} is null")
     if not isinstance(text, str):
         raise ValueError(f"{what} is not a string")  # noqa: TRY004  it becomes a row's error
-    if not text.strip():
-        raise ValueError(BLANK)
     return text

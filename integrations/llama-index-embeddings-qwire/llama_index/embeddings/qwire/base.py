@@ -1,7 +1,8 @@
 """The LlamaIndex embedding class. Knows nothing about gRPC: `qwire` does."""
 
 import os
-import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
@@ -16,25 +17,29 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 import qwire
 from qwire.advice import cut_warning, refuse_two_prompts, translate, unknown_warning
 from qwire.results import check_fingerprint
 from qwire.target import DEFAULT_TARGET
+from qwire.user_warnings import warn_user
 
 Role = Literal["query", "document"]
 Truncate = Annotated[
     Literal["end", "start", "none"],
     BeforeValidator(lambda word: word.lower() if isinstance(word, str) else word),
 ]
+_TO_DICT_SECONDS = 2.0
 
 
 class QwireEmbedding(BaseEmbedding):
     """Qwen3 embeddings, or any other model that a Qwire server runs.
 
-    The first answer decides: from then on the object insists on the fingerprint that came with it,
-    and so do its copies, pickled or made with `from_dict`. `to_dict` names model and fingerprint,
-    so that an `IngestionPipeline` cache never gives another model's vectors.
+    The first answer decides: from then on the object, and its copies, refuse vectors of another
+    fingerprint than the one that came with it, unless `expected_fingerprint` is set to None again.
+    `to_dict` names model and fingerprint, so that an `IngestionPipeline` cache never gives another
+    model's vectors.
 
     Setup:
         Install `llama-index-embeddings-qwire` and start a server:
@@ -54,11 +59,13 @@ class QwireEmbedding(BaseEmbedding):
         normalize: Scale each vector to length 1.
         truncate: Which part of a text that is too long is left out, "end" or "start"; "none"
             refuses it.
-        expected_fingerprint: Refuse vectors other than those an index was made of.
+        expected_fingerprint: Refuse vectors other than those an index was made of. Default: that
+            of the first answer.
 
     Key init args - client params:
         target: Address of the server. Default: `QWIRE_TARGET`, then `localhost:50051`.
-        api_key: Default: `QWIRE_API_KEY`.
+        api_key: The key, or a function that returns it, called for each request. Default:
+            `QWIRE_API_KEY`.
         timeout: Seconds without any progress of the server, after which a call fails.
 
     The README lists the others, and the names that other classes give them.
@@ -104,8 +111,11 @@ class QwireEmbedding(BaseEmbedding):
     embed_batch_size: int = Field(default=256, gt=0, le=2048)
     embeddings_cache: Annotated[Any, BeforeValidator(guard)] = None
 
-    api_key: SecretStr | None = Field(
-        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None, exclude=True
+    # A function is no part of a JSON schema, and its representation may show a key.
+    api_key: SecretStr | SkipJsonSchema[Callable[[], str]] | None = Field(
+        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None,
+        repr=False,
+        exclude=True,
     )
     tls: bool | None = None
     ca_cert: str | None = None
@@ -144,12 +154,13 @@ class QwireEmbedding(BaseEmbedding):
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """All fields but secrets and headers, with the served model and its fingerprint.
 
-        Raises:
-            qwire.QwireError: nothing was embedded yet and the server does not answer: a key without
-                the fingerprint would stand for several models' vectors.
+        Both are asked of the server if nothing was embedded yet, so that an `IngestionPipeline`
+        cache tells models apart. Where no server answers within 2 seconds, the fields are given as
+        they were set.
         """
-        self._resolve()
-        return {**super().to_dict(**kwargs), "model_name": self._served}
+        with suppress(qwire.QwireError):
+            self._resolve(timeout=_TO_DICT_SECONDS)
+        return {**super().to_dict(**kwargs), "model_name": self._served or self.model_name}
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._embed([query], "query")[0]
@@ -197,10 +208,11 @@ class QwireEmbedding(BaseEmbedding):
             return []
         return self._vectors(await self._clients.awaited.embed(texts, **self._options(role)))
 
-    def _resolve(self) -> None:
+    def _resolve(self, timeout: float | None = None) -> None:
         """Learn model and fingerprint; a request without texts has the server check ours."""
         if not self._served or not self.expected_fingerprint:
-            self._pin(self._clients.blocking.embed([], **self._options("document")))
+            options = self._options("document")
+            self._pin(self._clients.blocking.embed([], **options, timeout=timeout))
 
     async def _aresolve(self) -> None:
         if not self._served or not self.expected_fingerprint:
@@ -217,10 +229,10 @@ class QwireEmbedding(BaseEmbedding):
         """The vectors as LlamaIndex wants them, with what there is to say about them."""
         self._pin(result)
         if cut := cut_warning(result):
-            warnings.warn(cut, stacklevel=2)
+            warn_user(cut)
         if not self._told_unknown and (unreadable := unknown_warning(result)):
             self._told_unknown = True
-            warnings.warn(unreadable, stacklevel=2)
+            warn_user(unreadable)
         vectors: list[Embedding] = result.vectors.tolist()
         return vectors
 

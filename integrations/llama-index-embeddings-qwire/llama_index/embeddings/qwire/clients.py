@@ -4,6 +4,8 @@ import asyncio
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from pydantic import SecretStr
+
 import qwire
 
 _USER_AGENT = f"llama-index-embeddings-qwire/{version('llama-index-embeddings-qwire')}"
@@ -57,7 +59,8 @@ def clients_for(fields: Any, made: Clients | None) -> Clients:
     """
     settings = {name: getattr(fields, name) for name in _FIELDS}
     settings["model"] = fields.model_name or None
-    settings["api_key"] = fields.api_key and fields.api_key.get_secret_value()
+    key = fields.api_key
+    settings["api_key"] = key.get_secret_value() if isinstance(key, SecretStr) else key
     if made is not None and made.settings == settings:
         return made
     blocking = qwire.Client(**settings, user_agent=_USER_AGENT)

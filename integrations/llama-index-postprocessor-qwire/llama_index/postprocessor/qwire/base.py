@@ -1,8 +1,7 @@
 """The LlamaIndex reranker. Knows nothing about gRPC: `qwire` does."""
 
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -21,10 +20,12 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 import qwire
 from qwire.advice import count_attempts, cut_warning
 from qwire.target import DEFAULT_TARGET
+from qwire.user_warnings import warn_user
 
 Truncate = Annotated[
     Literal["end", "start", "none"],
@@ -55,7 +56,8 @@ class QwireRerank(BaseNodePostprocessor):
         truncate: Which part of a text that is too long is left out, "end" or "start"; "none"
             refuses it.
         target: Address of the server. Default: `QWIRE_TARGET`, then `localhost:50051`.
-        api_key: Default: `QWIRE_API_KEY`.
+        api_key: The key, or a function that returns it, called for each request. Default:
+            `QWIRE_API_KEY`.
         timeout: Seconds without any progress of the server, after which a call fails.
 
     The README lists the others.
@@ -91,8 +93,11 @@ class QwireRerank(BaseNodePostprocessor):
     truncate: Truncate = "end"
     expected_fingerprint: str | None = None
 
-    api_key: SecretStr | None = Field(
-        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None, exclude=True
+    # A function is no part of a JSON schema, and its representation may show a key.
+    api_key: SecretStr | SkipJsonSchema[Callable[[], str]] | None = Field(
+        default_factory=lambda: SecretStr(os.environ.get("QWIRE_API_KEY", "")) or None,
+        repr=False,
+        exclude=True,
     )
     tls: bool | None = None
     ca_cert: str | None = None
@@ -164,7 +169,7 @@ class QwireRerank(BaseNodePostprocessor):
 
     def _kept(self, nodes: list[NodeWithScore], ranking: qwire.Ranking) -> list[NodeWithScore]:
         if cut := cut_warning(ranking):
-            warnings.warn(cut, stacklevel=2)
+            warn_user(cut)
         least = float("-inf") if self.score_threshold is None else self.score_threshold
         return [
             self._scored(nodes[result.index], result.score)

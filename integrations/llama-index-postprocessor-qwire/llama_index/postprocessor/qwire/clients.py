@@ -3,6 +3,8 @@
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from pydantic import SecretStr
+
 import qwire
 
 _USER_AGENT = f"llama-index-postprocessor-qwire/{version('llama-index-postprocessor-qwire')}"
@@ -32,7 +34,8 @@ def clients_for(fields: Any, made: Clients | None) -> Clients:
         qwire.InvalidRequestError: no client can be made from these settings.
     """
     settings = {name: getattr(fields, name) for name in _FIELDS}
-    settings["api_key"] = fields.api_key and fields.api_key.get_secret_value()
+    key = fields.api_key
+    settings["api_key"] = key.get_secret_value() if isinstance(key, SecretStr) else key
     if made is not None and made.settings == settings:
         return made
     blocking = qwire.Client(**settings, user_agent=_USER_AGENT)
