@@ -178,15 +178,13 @@ class RerankJob:
     def partial(self) -> PartialScores | None:
         """What was answered so far; None if nothing was."""
         indices = np.flatnonzero(self.texts.answered)
-        return PartialScores(indices, self._scores[indices]) if len(indices) else None
+        return PartialScores(indices, self._shown(self._scores[indices])) if len(indices) else None
 
     def result(self, *, return_documents: bool) -> Ranking:
         """All replies as one."""
         order = np.argsort(-self._scores, kind="stable")[: self._top_n].tolist()
         texts = self.texts.texts
-        scores = self._scores
-        if not self._raw_scores:
-            scores = np.array([_probability(each) for each in scores.tolist()], np.float64)
+        scores = self._shown(self._scores)
         return Ranking(
             results=[
                 RankedDocument(i, float(scores[i]), texts[i] if return_documents else None)
@@ -198,6 +196,12 @@ class RerankJob:
             model=self._model,
             fingerprint=self._fingerprint,
         )
+
+    def _shown(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores as the caller asked for them."""
+        if self._raw_scores:
+            return log_odds
+        return np.array([_probability(each) for each in log_odds.tolist()], np.float64)
 
 
 def _probability(log_odds: float) -> float:

@@ -382,15 +382,16 @@ class FakeServer(embedding_pb2_grpc.EmbeddingServicer, rerank_pb2_grpc.Reranking
 
     async def score_each(self, requests, context):
         """Score each chunk as it comes."""
-        query = None
+        query, score = None, score_of
         async for request in requests:
             query = request.query if request.HasField("query") else query
+            score = log_odds_of if request.options.raw_scores else score
             pairs = list(zip(request.ids, request.documents, strict=True))
             good = [(i, d) for i, d in pairs if d not in self.refused_texts]
             usage = self.usage([document for _, document in good])
             reply = rank_pb.RerankStreamResponse(
                 ids=[i for i, _ in good],
-                scores=[score_of(query, document) for _, document in good],
+                scores=[score(query, document) for _, document in good],
                 usage=pb.TextUsage(tokens=usage.tokens, cut=usage.cut),
                 model=RANKER,
                 fingerprint=self.fingerprint,
