@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from qwire_server.api.http.protocol import LimitedProtocol
 from support import web_client
 from support.sockets import connection
 from support.web_front import Front, front
@@ -110,3 +111,58 @@ async def test_a_connection_that_never_asked_anything_has_the_time_of_a_request(
     with front({"http_keep_alive_seconds": 600, "http_request_seconds": 0.2}) as web:
         async with connection(web.server.http_port) as (reader, _):
             assert (await read_answer(reader)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_in_chunks_of_a_byte_leaves_turns_to_others():
+    """HTTP's own parser takes 14 us for each: it is given few of them at a time."""
+    with front({"http_request_seconds": 600}) as web:
+        port = web.server.http_port
+        head = (
+            b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        )
+        body = b'{"input":"%b"}' % (b"a" * 50_000)
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+        slices: list[int] = []
+        parse = LimitedProtocol._parse_slice
+
+        def counted(protocol: LimitedProtocol) -> None:
+            before = len(protocol._unparsed)
+            parse(protocol)
+            slices.append(before - len(protocol._unparsed))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LimitedProtocol, "_parse_slice", counted)
+            async with connection(port) as (reader, writer):
+                writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+                answer = await read_answer(reader)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"a text has 50000 bytes" in answer
+        assert max(slices) <= 8 * 1024 + 1000
+        assert sum(slices) >= len(chunks)
+
+
+async def test_requests_behind_each_other_are_answered_in_turn():
+    """Many more than are parsed at once, in one write; none is lost, and the last is whole."""
+    with front({}) as web:
+        async with connection(web.server.http_port) as (reader, writer):
+            writer.write(POST % (b"/v1/embeddings", b"localhost") + BODY)
+            writer.write(GET * 2000 + POST % (b"/v1/embeddings", b"localhost") + BODY)
+            assert b'"embedding"' in await read_answer(reader)
+            for _ in range(2000):
+                assert (await read_answer(reader)).endswith(b'{"status":"alive"}')
+            assert b'"embedding"' in await read_answer(reader)
+
+
+async def test_a_large_body_arrives_whole_however_it_is_cut():
+    with front({}, max_texts=2048, request_tokens=10**5) as web:
+        text = b"\r\n".join([b'{"input":["a"', *[b',"a"'] * 2047, b"]}"])
+        head = (
+            b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        )
+        async with connection(web.server.http_port) as (reader, writer):
+            padded = text + b" " * 1_000_000
+            writer.write(head + b"Content-Length: %d\r\n\r\n" % len(padded))
+            for start in range(0, len(padded), 70_001):
+                writer.write(padded[start : start + 70_001])
+                await asyncio.sleep(0)
+            assert (await read_answer(reader)).startswith(b"HTTP/1.1 200 ")
