@@ -10,6 +10,7 @@ import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from qwire import InvalidRequestError
+from support.machine_speed import hang_limit
 from support.texts import HARD
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ async def test_async_calls_are_bounded(adapter, fake: FakeServer):
     embedding = adapter(target=fake.target, **{adapter.batch: 8}, max_concurrency=2)
     vectors = asyncio.create_task(embedding.aembed(texts))
     for gate in held:
-        assert await asyncio.to_thread(gate.arrived.wait, 10)
+        assert await asyncio.to_thread(gate.arrived.wait, hang_limit(10))
     for gate in held:
         gate.open()
     assert len(await vectors) == 400

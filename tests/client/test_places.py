@@ -166,7 +166,7 @@ async def test_closing_ends_what_is_in_flight_async(server):
     gate = server.hold("slow")
     client = qwire.AsyncClient(server.target)
     task = asyncio.create_task(client.embed(["slow"]))
-    await asyncio.get_running_loop().run_in_executor(None, gate.arrived.wait, 5)
+    await asyncio.get_running_loop().run_in_executor(None, gate.arrived.wait, hang_limit(5))
     await client.close()
     with pytest.raises(qwire.ClosedError):
         await task
@@ -176,11 +176,11 @@ async def test_cancelling_a_task_cancels_its_calls(server):
     gate = server.hold("text 0")
     async with qwire.AsyncClient(server.target) as client:
         task = asyncio.create_task(client.embed(TEXTS))
-        await asyncio.get_running_loop().run_in_executor(None, gate.arrived.wait, 5)
+        await asyncio.get_running_loop().run_in_executor(None, gate.arrived.wait, hang_limit(5))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.get_running_loop().run_in_executor(None, gate.cancelled.wait, 5)
+        await asyncio.get_running_loop().run_in_executor(None, gate.cancelled.wait, hang_limit(5))
         assert gate.cancelled.is_set()
         assert "in_flight=0" in repr(client)
 

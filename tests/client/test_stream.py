@@ -587,6 +587,8 @@ async def test_a_cancelled_task_cancels_its_stream(server):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.get_running_loop().run_in_executor(None, server.stream_over.wait, 5)
+        await asyncio.get_running_loop().run_in_executor(
+            None, server.stream_over.wait, hang_limit(5)
+        )
     assert server.stream_over.is_set()
     assert len(asyncio.all_tasks()) == 1

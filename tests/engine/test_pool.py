@@ -33,7 +33,7 @@ def test_slices_cover_all_in_order_and_keep_their_bounds(sizes: list[int], most:
 
 async def test_slices_of_people_go_before_those_of_jobs(pool: Pool):
     held, order = threading.Event(), []
-    first = asyncio.ensure_future(pool.run(2, held.wait, 5))
+    first = asyncio.ensure_future(pool.run(2, held.wait, hang_limit(5)))
     await asyncio.sleep(0)
     rest = [
         asyncio.ensure_future(pool.run(p, order.append, (p, i))) for i, p in enumerate([2, 2, 1, 1])
@@ -46,7 +46,7 @@ async def test_slices_of_people_go_before_those_of_jobs(pool: Pool):
 
 async def test_a_cancelled_slice_is_not_run(pool: Pool):
     held, ran = threading.Event(), []
-    first = asyncio.ensure_future(pool.run(1, held.wait, 5))
+    first = asyncio.ensure_future(pool.run(1, held.wait, hang_limit(5)))
     second = asyncio.ensure_future(pool.run(1, ran.append, 1))
     await asyncio.sleep(0)
     second.cancel()
@@ -97,7 +97,7 @@ async def test_a_thread_that_is_disturbed_goes_on_and_tells_its_caller(pool: Poo
             pass
 
     waiting = asyncio.ensure_future(pool.run(1, wait))
-    assert await asyncio.to_thread(begun.wait, 5)
+    assert await asyncio.to_thread(begun.wait, hang_limit(5))
     (thread,) = pool._threads
     raised = ctypes.py_object(SystemExit)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), raised) == 1
@@ -121,7 +121,7 @@ def test_an_event_loop_that_ends_before_a_slice_does_not_end_the_thread(pool: Po
 
     async def leave() -> None:
         asyncio.ensure_future(pool.run(1, wait)).add_done_callback(lambda task: task.cancelled())
-        assert await asyncio.to_thread(begun.wait, 5)
+        assert await asyncio.to_thread(begun.wait, hang_limit(5))
 
     asyncio.run(leave())
     held.set()
