@@ -379,7 +379,7 @@ class Client:
 
         Args:
             query: what is asked for.
-            documents: any number.
+            documents: any number; a blank one is scored like any other.
             instruction: what makes a document the right one. Default: the reranker's own.
             top_n: results for the best so many. Default: for all.
             raw_scores: log-odds instead of probabilities.
