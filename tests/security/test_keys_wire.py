@@ -455,7 +455,7 @@ def apart(file: KeyFile):
 def test_a_message_without_a_key_is_never_held(apart: Any):
     """Four of the largest at once; with a key the same four are held, so the figure tells."""
     process, (port, _), key = apart
-    body = bytes(16 * MIB - 1024)  # no EmbedRequest: gRPC says UNKNOWN once it has read it
+    body = bytes(16 * MIB - 1024)  # no EmbedRequest: INVALID_ARGUMENT once it is read
 
     def send(key: str | None, status: str) -> int:
         before = peak(process)
@@ -482,4 +482,4 @@ def test_a_message_without_a_key_is_never_held(apart: Any):
     send(None, "UNAUTHENTICATED")  # what connections take by themselves
     assert send(None, "UNAUTHENTICATED") < 8 * MIB
     assert send(f"{key}x", "UNAUTHENTICATED") < 8 * MIB
-    assert send(key, "UNKNOWN") > 24 * MIB
+    assert send(key, "INVALID_ARGUMENT") > 24 * MIB

@@ -1,8 +1,8 @@
 """From the bytes of one message to a message, within bounds. Pure; knows no calls.
 
 gRPC's core decompresses a message before anybody can ask how large it gets, so that is done here
-(`options.py` turns the core's off): 16 KB of gzip can hold 16 MiB, and 16 MiB can hold eight million
-empty texts. The elements are counted in the bytes, before a message is built from them.
+(`options.py` turns the core's off): 16 KB of gzip can hold 16 MiB, and 16 MiB can hold eight
+million empty texts. The elements are counted in the bytes, before a message is built from them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Message)
 
 _UNREADABLE = "the message cannot be read: it is not of this contract"
-# No message begins with these bytes: 0x1f is a field of a wire type that does not exist, and 0x78 is
-# a field 15, which no request has.
+# No message begins with these bytes: 0x1f is a field of a wire type that does not exist, and 0x78
+# is a field 15, which no request has.
 _GZIP = b"\x1f\x8b"
 _DEFLATE = 0x78
 _NOT_PACKED = {

@@ -1,13 +1,14 @@
 """Reads every message that clients send: none is built before it is known to be small enough.
 
-grpc.aio answers a message that it cannot parse with UNKNOWN, and a unary call without a message with
-nothing. So each method takes bytes here, and a unary one takes a stream of them, which is the same on
-the wire; both are answered by the guard, with a record of it.
+grpc.aio answers a message that it cannot parse with UNKNOWN, and a unary call without a message
+with nothing. So each method takes bytes here, and a unary one takes a stream of them, which is the
+same on the wire; both are answered by the guard, with a record of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -57,17 +58,18 @@ class MessageDecoder:
         """
         held = self._hold(len(raw))
         try:
-            if is_compressed(raw):
-                async with self._threads:
-                    data = await asyncio.to_thread(decompressed, raw)
-                    held += self._hold(len(data) - len(raw))
-                    return await asyncio.to_thread(decoded, data, kind, self._max_elements), held
-            if len(raw) <= _INLINE_BYTES:
+            if not is_compressed(raw) and len(raw) <= _INLINE_BYTES:
                 return decoded(raw, kind, self._max_elements), held
             async with self._threads:
+                if is_compressed(raw):
+                    raw, sent = await asyncio.to_thread(decompressed, raw), len(raw)
+                    held += self._hold(len(raw) - sent)
                 return await asyncio.to_thread(decoded, raw, kind, self._max_elements), held
-        except BaseException:
+        except BaseException as error:
             self.release(held)
+            # Frames of a traceback hold the bytes until a garbage collection.
+            error.__context__ = error.__traceback__ = None
+            del raw
             raise
 
     def release(self, held: int) -> None:
@@ -145,9 +147,13 @@ class CheckedMessages(grpc.aio.ServerInterceptor):
 
     def _with_stream(self, kind: type[Message], method: Any) -> Any:
         async def answer(_: object, context: Context) -> Any:
-            decoding: Any = _DecodingContext(context, kind, self._decoder)
+            stream: Any = _StreamContext(context, kind, self._decoder)
             behavior = method.stream_stream or method.stream_unary
-            return await behavior(decoding.messages(), decoding)
+            reply = None
+            with suppress(_Ended):
+                reply = await behavior(stream.messages(), stream)
+            await stream.written()
+            return reply
 
         make = (
             grpc.stream_stream_rpc_method_handler
@@ -156,9 +162,7 @@ class CheckedMessages(grpc.aio.ServerInterceptor):
         )
         return make(answer, response_serializer=method.response_serializer)
 
-    async def _first(
-        self, path: str, kind: type[Message], context: Context
-    ) -> tuple[Message, int]:
+    async def _first(self, path: str, kind: type[Message], context: Context) -> tuple[Message, int]:
         """The message of a call that has one; without a good one the call ends here."""
         raw = await context.read()
         error: RequestError = InvalidRequest(_NO_MESSAGE)
@@ -167,12 +171,20 @@ class CheckedMessages(grpc.aio.ServerInterceptor):
                 return await self._decoder.decode(raw, kind)
             except RequestError as refused:
                 error = refused
+        del raw
         await self._guard.turn_away(label_of(path), error, None, context)
         raise AssertionError("a call that is turned away ends there")
 
 
-class _DecodingContext:
-    """The context of a stream, whose messages are decoded when they are read.
+class _Ended(Exception):
+    """The call has its status, which is sent once its last reply is read."""
+
+
+class _StreamContext:
+    """The context of a stream: decodes its messages, and sends its status after its replies.
+
+    A status that is given to gRPC's core while a reply is not yet on its way is never sent, though
+    the client reads that reply later (grpcio 1.85). So it is kept back for so long.
 
     Args:
         context: of grpc.aio; does all the rest.
@@ -184,6 +196,7 @@ class _DecodingContext:
         self._context = context
         self._kind = kind
         self._decoder = decoder
+        self._writing: asyncio.Future[None] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -203,6 +216,34 @@ class _DecodingContext:
         message, held = await self._decoder.decode(raw, self._kind)
         self._decoder.release(held)
         return message
+
+    def write(self, message: Any) -> asyncio.Future[None]:
+        """Write a message; whoever stops to wait for it must not cancel it."""
+        self._writing = asyncio.ensure_future(self._context.write(message))
+        return self._writing
+
+    async def written(self) -> None:
+        """Wait until the last reply is on its way, however long the client does not read."""
+        if self._writing and not self._writing.done():
+            await asyncio.wait({self._writing})
+
+    async def abort(
+        self,
+        code: grpc.StatusCode,
+        details: str = "",
+        trailing_metadata: tuple[tuple[str, str | bytes], ...] = (),
+    ) -> None:
+        """End the call.
+
+        Raises:
+            Exception: always.
+        """
+        if self._writing is None or self._writing.done():
+            await self._context.abort(code, details, trailing_metadata)
+        self._context.set_code(code)
+        self._context.set_details(details)
+        self._context.set_trailing_metadata(trailing_metadata)
+        raise _Ended
 
     async def messages(self) -> AsyncIterator[Any]:
         """All of them."""
