@@ -28,8 +28,8 @@ class Watched(Generic[T]):
 
     Whoever asks looks, at most once in `seconds`; what takes long is read by a thread meanwhile.
     Any difference counts, also a time in the future. Files that are gone, half written or not what
-    they should be change nothing: what they said before stays, `told` hears of it once, and the next
-    look tries again. A file that changed less than `seconds` ago, or whose time cannot be trusted,
+    they should be change nothing: what they said before stays, `told` hears of it once, and the
+    next look tries again. A file that changed less than `seconds` ago, or that says it will change,
     may not be whole yet, and is read once two looks found it the same.
 
     Args:
