@@ -60,7 +60,7 @@ def test_a_full_disk_ends_a_run_with_a_sentence_and_another_run_goes_on(
     if name in {"v.npy", "v.jsonl", "v.csv"}:
         target = target[:2]
     status, said = run("embed", texts, "-o", f"{texts.parent}/{name}", *target, limit=limit)
-    assert status == (1 if limit else 2) or name.startswith("p") or name == "v.parquet"
+    assert status in {1, 2}
     assert "too large" in said or "failed" in said, said
     status, said = run("embed", texts, "-o", f"{texts.parent}/{name}", *target, "--resume")
     assert status == 0, said
