@@ -8,7 +8,7 @@ PACKAGES = -p qwire -p qwire_server -p langchain_qwire -p llama_index.embeddings
 # Files at a time. A file's tests share what they start, and stay together.
 TWO = -n 2 --dist loadfile
 
-.PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat check-deploy soak chaos lint audit format bench bench-gpu bench-cpu simulate proto clean
+.PHONY: help demo set-up browser test test-all test-gpu test-ray test-clients test-compat check-deploy pin-images soak chaos lint audit format bench bench-gpu bench-cpu simulate proto clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ test-compat: ## the same on the oldest and the newest grpcio, protobuf and frame
 
 check-deploy: set-up ## hold deploy/ against hadolint, Kubernetes' schemas and Envoy's API (260 MB of tools)
 	@$(PYTHON) scripts/check_deploy.py
+
+pin-images: ## pin the base image of deploy/docker to its digest, where docker reaches its registry
+	@$(PYTHON) scripts/pin_images.py
 
 soak: set-up ## a thousand clients at three times the capacity, then very many requests (REQUESTS=200000)
 	$(VENV) -m pytest -m soak -s

@@ -11,6 +11,7 @@ import importlib
 import re
 import secrets
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -89,8 +90,8 @@ def parse(text: str) -> list[Entry]:
         raise ValueError("each key begins with [[key]], in two pairs of brackets")  # noqa: TRY004
     entries = [_entry(place, table) for place, table in enumerate(tables, 1)]
     for field in ("name", "id"):
-        values = [getattr(entry, field) for entry in entries]
-        if twice := {value for value in values if values.count(value) > 1}:
+        times = Counter(getattr(entry, field) for entry in entries)
+        if twice := [value for value, count in times.items() if count > 1]:
             raise ValueError(f"two keys have the {field} {min(twice)!r}")
     return entries
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from qwire_server.errors import ServerError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("qwire.server")
 # They name files, modules and attributes, and our own say what happened without the input.
 _QUOTES_NOTHING = (ServerError, OSError, ImportError, AttributeError, NameError)
+_MOST_REPEATS = 10  # of one warning, in
+_REPEAT_SECONDS = 10.0
 _DEVICE = "torch"  # knows no texts, and what it says of a device is needed
 
 
@@ -32,6 +35,7 @@ def configure(log_format: str, level: str, process: str = "") -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process) if log_format == "json" else TextFormatter(process))
+    handler.addFilter(_Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -61,6 +65,29 @@ def in_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 def _is_no_unreadable_message(record: logging.LogRecord) -> bool:
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or kind.__name__ != "DecodeError"
+
+
+class _Repeats(logging.Filter):
+    """Leaves out warnings that come again and again: a fault that repeats must not fill a disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = float("-inf")
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written; those below WARNING always are."""
+        if record.levelno < logging.WARNING:
+            return True
+        if time.monotonic() - self._began > _REPEAT_SECONDS:
+            self._began = time.monotonic()
+            self._counts.clear()
+        what = record.getMessage() if record.msg == "%s" else str(record.msg)
+        self._counts[record.name, what] += 1
+        count = self._counts[record.name, what]
+        if count == _MOST_REPEATS:
+            record.msg = f"{record.msg} (more of these lines are left out for some seconds)"
+        return count <= _MOST_REPEATS
 
 
 class _Named(logging.Formatter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 after a clean stop, 1 after a failure while serving, 2 if it could not start.
     """
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server is there, which reloads
     try:
         check_packages()
         with needing("the server", "server"):  # packages of those packages

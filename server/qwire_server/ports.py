@@ -12,6 +12,7 @@ from qwire_server.api.http.protocol import ConnectionLimits
 from qwire_server.api.http.rules import Rules, allowed_hosts
 from qwire_server.api.rpc.door import Door
 from qwire_server.api.rpc.listener import listen as listen_grpc
+from qwire_server.api.rpc.messages import CheckedMessages, MessageDecoder
 from qwire_server.api.rpc.names import AllowedNames
 from qwire_server.api.rpc.options import server_options
 from qwire_server.api.rpc.rules import StreamRules, lifetime
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from qwire_server.engine.observer import Observer
     from qwire_server.protection import Protection
     from qwire_server.settings import Settings
+
+_MAX_ELEMENTS = 65_536  # of one message: enough for any stream, and decoded within 10 ms
 
 
 async def open_grpc(
@@ -48,6 +51,8 @@ async def open_grpc(
         interceptors.append(Door(keyring, guard))
     if names:
         interceptors.append(AllowedNames(names, guard))
+    elements = max(_MAX_ELEMENTS, settings.max_texts, settings.request_tokens or 0)
+    interceptors.append(CheckedMessages(MessageDecoder(elements), guard))
     life = lifetime(settings.connection_seconds)
     return await listen_grpc(
         settings.host,

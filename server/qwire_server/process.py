@@ -26,8 +26,8 @@ async def serve(settings: Settings, make: Callable[[Settings], Server] = Server)
 
     `make`: what makes the server.
     """
-    make_room(settings.max_connections * (1 if settings.http_port == "off" else 2))
-    server = make(settings)
+    most = make_room(settings.max_connections, 1 if settings.http_port == "off" else 2)
+    server = make(settings.model_copy(update={"max_connections": most}))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.in_loop)
@@ -40,6 +40,8 @@ async def serve(settings: Settings, make: Callable[[Settings], Server] = Server)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
     starting = asyncio.create_task(server.start())
     stop_early = asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, stop_early}, return_when=asyncio.FIRST_COMPLETED)

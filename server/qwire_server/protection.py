@@ -35,6 +35,12 @@ class Protection:
     tls: Tls | None
     keyring: Keyring
 
+    def reload(self) -> None:
+        """Read all files again, in threads."""
+        self.keyring.reload()
+        if self.tls:
+            self.tls.reload()
+
 
 def protect(
     settings: Settings, observer: Observer, figures: CollectorRegistry | None = None

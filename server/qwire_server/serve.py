@@ -163,6 +163,12 @@ class Server:
             f"{self._places()} after {time.monotonic() - began:.1f} s ({ready.loading})",
         )
 
+    def reload(self) -> None:
+        """Read the files of keys and certificates now, though they may be as they were."""
+        _LOG.info("SIGHUP: keys and certificates are read again")
+        if self._protection:
+            self._protection.reload()
+
     async def run(self, stopping: asyncio.Event) -> int:
         """Serve until `stopping` is set, or until the engine fails; the process's exit status."""
         self._gate.watch(lambda: stopping.set() if self._failure else None)

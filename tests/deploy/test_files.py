@@ -206,3 +206,53 @@ def test_envoy_limits_connections_checks_health_and_does_not_try_again():
         assert cluster["outlier_detection"]
         (threshold,) = cluster["circuit_breakers"]["thresholds"]
         assert threshold["max_retries"] == 0
+
+
+# -- Limits
+
+
+def test_compose_bounds_memory_and_threads():
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    service = compose["services"]["qwire"]
+    assert re.fullmatch(r"\d+g", service["mem_limit"])
+    assert 100 <= service["pids_limit"] <= 4096
+
+
+def test_the_network_policy_lets_callers_in_by_the_ports_of_the_pods_and_little_out():
+    (policy,) = documents(BASE / "networkpolicy.yaml")
+    (deployment,) = documents(BASE / "deployment.yaml")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    spec = policy["spec"]
+    assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    (rule,) = spec["ingress"]
+    assert {each["port"] for each in rule["ports"]} == {p["name"] for p in container()["ports"]}
+    assert rule["from"]
+    assert {each["port"] for out in spec["egress"] for each in out["ports"]} == {53, 443}
+
+
+def test_the_base_image_is_pinned_to_a_digest_once_and_again(tmp_path: Path):
+    pin = runpy.run_path(str(ROOT / "scripts/pin_images.py"))
+    once = pin["pinned"](DOCKERFILE, f"sha256:{'a' * 64}")
+    again = pin["pinned"](once, f"sha256:{'b' * 64}")
+    assert re.search(r"^ARG PYTHON=[\w.-]+@sha256:a{64}$", once, re.MULTILINE)
+    assert again == once.replace("a" * 64, "b" * 64)
+
+
+def test_where_no_registry_is_reached_nothing_is_pinned_and_that_is_said(tmp_path: Path):
+    docker = tmp_path / "docker"
+    for script in (None, "echo no such host >&2; exit 1"):
+        if script:
+            docker.write_text(f"#!/bin/sh\n{script}\n")
+            docker.chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "scripts/pin_images.py")],
+            env={"PATH": str(tmp_path) + ":/bin" * bool(script)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "nothing is pinned" in done.stderr
+    assert (DEPLOY / "docker/Dockerfile").read_text("utf-8") == DOCKERFILE

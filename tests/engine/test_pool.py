@@ -22,6 +22,21 @@ def pool() -> Iterator[Pool]:
     pool.close()
 
 
+async def all_threads_wait(pool: Pool, held: threading.Event) -> asyncio.Future:
+    """Keep every thread busy until `held` is set."""
+    begun = [threading.Event() for _ in pool._threads]
+
+    def wait(mine: threading.Event) -> None:
+        mine.set()
+        held.wait(10)
+
+    waits = asyncio.gather(*(pool.run(0, wait, one) for one in begun))
+    await asyncio.sleep(0)
+    for one in begun:
+        assert await asyncio.to_thread(one.wait, 10)
+    return waits
+
+
 @given(st.lists(st.integers(0, 50), max_size=300), st.integers(1, 500))
 def test_slices_cover_all_in_order_and_keep_their_bounds(sizes: list[int], most: int):
     parts = list(slices(sizes, most))
@@ -33,20 +48,30 @@ def test_slices_cover_all_in_order_and_keep_their_bounds(sizes: list[int], most:
 
 async def test_slices_of_people_go_before_those_of_jobs(pool: Pool):
     held, order = threading.Event(), []
-    first = asyncio.ensure_future(pool.run(2, held.wait, hang_limit(5)))
-    await asyncio.sleep(0)
+    first = await all_threads_wait(pool, held)
     rest = [
         asyncio.ensure_future(pool.run(p, order.append, (p, i))) for i, p in enumerate([2, 2, 1, 1])
     ]
     await asyncio.sleep(0)
     held.set()
     await asyncio.gather(first, *rest)
-    assert order == [(1, 2), (1, 3), (2, 0), (2, 1)]
+    assert [priority for priority, _ in order] == [1, 1, 2, 2]
+
+
+async def test_long_slices_of_anybody_leave_a_thread_to_short_ones(pool: Pool):
+    """Six long ones before it delay a short one by none of them."""
+    held = threading.Event()
+    long = [asyncio.ensure_future(pool.run(0, held.wait, 10, chars=10**6)) for _ in range(6)]
+    await asyncio.sleep(0)
+    assert await pool.run(2, int) == 0
+    assert not any(one.done() for one in long)
+    held.set()
+    await asyncio.gather(*long)
 
 
 async def test_a_cancelled_slice_is_not_run(pool: Pool):
     held, ran = threading.Event(), []
-    first = asyncio.ensure_future(pool.run(1, held.wait, hang_limit(5)))
+    first = await all_threads_wait(pool, held)
     second = asyncio.ensure_future(pool.run(1, ran.append, 1))
     await asyncio.sleep(0)
     second.cancel()
@@ -89,16 +114,17 @@ async def test_whatever_a_slice_raises_is_one_callers_exception_and_no_threads_e
 
 async def test_a_thread_that_is_disturbed_goes_on_and_tells_its_caller(pool: Pool):
     """By what is raised between its own lines, as a signal or a debugger may."""
-    begun, held = threading.Event(), threading.Event()
+    begun, held, ran_in = threading.Event(), threading.Event(), list[int]()
 
     def wait() -> None:
+        ran_in.append(threading.get_ident())
         begun.set()
         while not held.wait(0.01):
             pass
 
     waiting = asyncio.ensure_future(pool.run(1, wait))
     assert await asyncio.to_thread(begun.wait, hang_limit(5))
-    (thread,) = pool._threads
+    thread = next(t for t in pool._threads if t.ident == ran_in[0])
     raised = ctypes.py_object(SystemExit)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), raised) == 1
     with pytest.raises(RuntimeError, match="SystemExit"):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import re
 import resource
 import signal
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -239,9 +243,9 @@ class TestDescriptors:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
-            descriptors.make_room(100)
+            assert descriptors.make_room(50, 2) == 50
             assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 400
-            descriptors.make_room(500)
+            assert descriptors.make_room(250, 2) == 250
             assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 756
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -252,10 +256,51 @@ class TestDescriptors:
             pytest.skip("there is no hard limit here")
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         try:
-            descriptors.make_room(hard)
-            assert "--max-connections" in caplog.text
+            most = descriptors.make_room(hard, 2)
+            assert most == (hard - 256) // 2
+            assert f"--max-connections {hard}" in caplog.text
+            assert f"at most {most} connections" in caplog.text
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    @pytest.mark.parametrize("files", [1, 64, 100, 200, 300, 1024, 4096])
+    def test_what_is_taken_leaves_files_for_the_rest(self, files: int):
+        for ports in (1, 2):
+            most = descriptors.fitting(files, ports)
+            assert most * ports + min(48, files) <= max(files, 48)
+
+    @pytest.mark.torch
+    @pytest.mark.timeout(120)
+    def test_few_open_files_and_many_idle_connections_cost_little_log_and_no_health(self):
+        """150 connections of anybody with a hard limit of 64: it was 8 MB of log a second."""
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); "
+        start = "import sys; from qwire.cli import main; sys.exit(main())"
+        arguments = ["serve", "--model", "demo", "--grpc-port", "0", "--http-port", "0"]
+        with subprocess.Popen(
+            [sys.executable, "-c", limit + start, *arguments], stderr=subprocess.PIPE, text=True
+        ) as server:
+            try:
+                assert server.stderr
+                lines: list[str] = []
+                while " ready: " not in (line := server.stderr.readline()):
+                    assert line, lines
+                    lines.append(line)
+                ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", line)]
+                assert any("may have 64 open files" in line for line in lines)
+                idle = []
+                for i in range(150):
+                    with contextlib.suppress(OSError):
+                        idle.append(socket.create_connection(("127.0.0.1", ports[i % 2]), 1))
+                time.sleep(3)
+                for one in idle:
+                    one.close()
+                with qwire.Client(f"127.0.0.1:{ports[0]}", timeout=30) as client:
+                    assert client.embed(["a"]).vectors.shape[0] == 1
+            finally:
+                server.terminate()
+                rest = server.stderr.read()
+            assert len(rest) < 50_000
+            assert server.wait(30) == 0
 
 
 _CLIENT = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from contextlib import asynccontextmanager
 
 import grpc
@@ -12,6 +13,7 @@ import pytest
 import qwire
 from qwire.v1 import embedding_pb2 as pb
 from qwire_server.engine.queue import quota
+from qwire_server.pb.tei.v1 import tei_pb2
 from support.patience import with_time
 from support.runners import DIM
 from support.serving import Running, fake_serving, until
@@ -182,3 +184,44 @@ async def test_a_stream_of_tei_ends_with_its_time_after_all_its_answers():
             await stream.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "--connection-seconds" in caught.value.details()
+
+
+NARROW = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
+TEXT = "one text of a few words, " * 40
+# What each kind of stream is sent; its replies are larger than HTTP/2's default window of 64 KB.
+STREAMS = {
+    "/qwire.v1.Embedding/EmbedStream": lambda i: pb.EmbedStreamRequest(
+        ids=range(i * 50, i * 50 + 50), texts=["a"] * 50
+    ),
+    "/tei.v1.Embed/EmbedStream": lambda _: tei_pb2.EmbedRequest(inputs="a"),
+    "/tei.v1.Tokenize/TokenizeStream": lambda _: tei_pb2.EncodeRequest(inputs=TEXT),
+    "/tei.v1.Tokenize/DecodeStream": lambda _: tei_pb2.DecodeRequest(ids=[70] * 4000),
+}
+
+
+@pytest.mark.parametrize("path", STREAMS)
+async def test_a_stream_that_stalled_in_a_narrow_window_ends_with_its_status(path: str):
+    """The core of gRPC never sent a status that came while a reply waited for its window."""
+    async with fake_serving(QUICK, dim=WIDE, stream_tokens=100_000) as fake:
+        waits = threading.Event()
+
+        def read_late() -> grpc.RpcError:
+            """grpc.aio may take a status that meets a write for an error of its own."""
+            target = f"127.0.0.1:{fake.server.port}"
+            with grpc.insecure_channel(target, options=NARROW) as channel:
+                sent = (STREAMS[path](i).SerializeToString() for i in range(400))
+                stream = channel.stream_stream(path)(sent)
+                waits.wait()
+                with pytest.raises(grpc.RpcError) as caught:
+                    list(stream)
+                return caught.value
+
+        ends = asyncio.ensure_future(asyncio.to_thread(read_late))
+        await given_up(fake, 1)
+        assert fake.observer.requests[0].reason == "UNAVAILABLE"
+        assert fake.server.open_calls == 0
+        waits.set()
+        error = await ends
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "was not read for 0.3 s" in error.details()
+        assert dict(error.trailing_metadata())["qwire-error-code"] == "UNAVAILABLE"

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import pytest
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from support.keys import KeyFile
 from support.machine_speed import hang_limit
 from support.models import tiny_qwen3
 from support.serving import fake_serving
@@ -235,3 +237,39 @@ def test_settings_come_from_flags_variables_and_a_file_in_that_order(folder: Pat
     assert told.model == "tiny-qwen3"
     assert told.limits.texts_per_request == 7
     assert told.limits.tokens_per_batch == 77
+
+
+def test_sighup_reads_keys_again_and_never_ends_the_server(folder: Path, tmp_path: Path):
+    """From its first line on, also while the model loads; a drain is not begun."""
+    file = KeyFile(tmp_path / "keys.toml")
+    key = file.new("a")
+    arguments = ("--model", str(folder), "--api-keys-file", str(file.path))
+    popen = subprocess.Popen(
+        command("--grpc-port", "0", *arguments), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    )
+    server = Process(popen)
+    try:
+        while not server.lines:
+            time.sleep(0.01)
+        while not server._ready.is_set():
+            popen.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        server.wait_ready()
+        # The file's time says that nothing changed for long, so no look of its own is waited for.
+        popen.send_signal(signal.SIGHUP)
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = pb_grpc.EmbeddingStub(channel)
+            metadata = [("authorization", f"Bearer {key}")]
+            assert stub.Embed(pb.EmbedRequest(texts=["a"]), metadata=metadata).vectors.rows == 1
+        ends = time.monotonic() + 30
+        while not any("keys reloaded" in line for line in server.lines):
+            assert time.monotonic() < ends, server.lines
+            time.sleep(0.05)
+        assert popen.poll() is None
+        assert not any("stopping" in line for line in server.lines)
+    finally:
+        popen.kill()
+        popen.wait()
+        server._reader.join(5)
+        assert popen.stderr
+        popen.stderr.close()

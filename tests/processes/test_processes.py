@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -23,6 +24,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import qwire
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import embedding_pb2_grpc as pb_grpc
+from support.keys import KeyFile
 from support.machine_speed import hang_limit
 from support.models import tiny_qwen3
 
@@ -369,3 +371,43 @@ def test_a_port_of_another_server_is_not_shared_with_it(two_fronts, folder):
     done = run("--fronts", "1", "--grpc-port", port, "--model", str(folder))
     assert done.returncode == 2
     assert "--grpc-port" in done.stderr
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files with a short name, as sockets need it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setitem(ENVIRONMENT, "TMPDIR", folder)
+        yield Path(folder)
+
+
+def test_what_a_killed_supervisor_left_is_removed_at_the_next_start(folder: Path, temporary: Path):
+    with Several("--model", str(folder), *FIXED, "--fronts", "1") as first:
+        (living,) = temporary.glob("qwire-*")
+        with Several("--model", str(folder), *FIXED, "--fronts", "1") as second:
+            assert living.exists()  # one that runs keeps its own
+            (abandoned,) = set(temporary.glob("qwire-*")) - {living}
+            second.popen.kill()
+            second.popen.wait()
+            assert abandoned.exists()
+        with Several("--model", str(folder), *FIXED, "--fronts", "1"):
+            assert not abandoned.exists()
+            assert living.exists()
+        assert first.popen.poll() is None
+    assert not list(temporary.glob("qwire-*"))
+
+
+def test_sighup_reads_keys_again_and_ends_no_process(folder: Path, tmp_path: Path):
+    file = KeyFile(tmp_path / "keys.toml")
+    key = file.new("a")
+    arguments = ["--model", str(folder), *FIXED, "--fronts", "2", "--api-keys-file", str(file.path)]
+    with Several(*arguments) as several:
+        pids = several.pids()
+        for pid in (several.popen.pid, *pids.values()):
+            os.kill(pid, signal.SIGHUP)
+        for line in (r"front-0 SIGHUP: keys", r"front-1 keys reloaded", r"INFO +SIGHUP: keys"):
+            several.wait_for(line)
+        with qwire.Client(several.target, api_key=key) as client:
+            assert len(client.embed(["a"]).vectors) == 1
+        assert several.pids() == pids
+        assert several.popen.poll() is None

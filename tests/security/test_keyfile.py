@@ -123,3 +123,26 @@ def test_a_file_that_is_wrong_is_refused_and_no_digest_is_repeated(old: str, new
     with pytest.raises(ValueError, match=said.replace("[", r"\[")) as error:
         parse(GOOD.replace(old, new, 1))
     assert SHA256[:-1].lower() not in str(error.value).lower()
+
+
+def test_a_file_of_many_keys_is_read_in_a_time_that_grows_as_they_do():
+    """Each comparison of an id or a name is one look-up: 10,000 keys took seconds."""
+
+    class Counted(str):  # noqa: SLOT000  it has one for all
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    count = 2000
+    tables = [
+        {"name": Counted(f"n{i}"), "id": Counted(f"qk{i}"), "sha256": "0" * 64, "scopes": ["embed"]}
+        for i in range(count)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keyfile, "_toml", lambda _: {"key": tables})
+        assert len(keyfile.parse("")) == count
+    assert Counted.compared < 20 * count

@@ -22,6 +22,7 @@ from llama_index.embeddings.qwire import QwireEmbedding
 import qwire
 from qwire import cli
 from qwire.v1 import embedding_pb2 as pb
+from qwire.v1 import embedding_pb2_grpc as pb_grpc
 from support.keys import KeyFile, bearer, keyed_process, peak
 from support.machine_speed import hang_limit
 from support.serving import fake_serving, until
@@ -275,6 +276,30 @@ async def test_a_quiet_stream_ends_when_its_key_is_revoked(file: KeyFile):
         assert await streams[1].read() is grpc.aio.EOF
 
 
+async def test_a_stream_that_reads_nothing_learns_that_its_key_was_revoked(file: KeyFile):
+    """The status waits for the reply that waits for the client's window of 64 KB."""
+    key, texts = file.new("a"), ["a"] * 50
+    narrow = [("grpc.http2.bdp_probe", 0)]
+    async with (
+        fake_serving({"api_keys_file": file.path}, dim=4096, stream_tokens=100_000) as running,
+        grpc.aio.insecure_channel(f"127.0.0.1:{running.server.port}", options=narrow) as channel,
+    ):
+        stream = pb_grpc.EmbeddingStub(channel).EmbedStream(metadata=bearer(key))
+        for i in range(20):
+            await stream.write(pb.EmbedStreamRequest(ids=range(i * 50, i * 50 + 50), texts=texts))
+        await asyncio.sleep(0.3)  # a reply is under way
+        file.revoke("a")
+        await until(lambda: bool(running.observer.requests))
+
+        async def read_all() -> None:
+            while await stream.read() is not grpc.aio.EOF:
+                pass
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read_all()
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_an_open_question_for_services_ends_when_its_key_is_revoked(file: KeyFile):
     """What is open by other keys goes on."""
     gone, kept = file.new("gone", "metrics"), file.new("kept", "metrics")
@@ -458,7 +483,7 @@ def apart(file: KeyFile):
 def test_a_message_without_a_key_is_never_held(apart: Any):
     """Four of the largest at once; with a key the same four are held, so the figure tells."""
     process, (port, _), key = apart
-    body = bytes(16 * MIB - 1024)  # no EmbedRequest: gRPC says UNKNOWN once it has read it
+    body = bytes(16 * MIB - 1024)  # no EmbedRequest: INVALID_ARGUMENT once it is read
 
     def send(key: str | None, status: str) -> int:
         before = peak(process)
@@ -485,4 +510,4 @@ def test_a_message_without_a_key_is_never_held(apart: Any):
     send(None, "UNAUTHENTICATED")  # what connections take by themselves
     assert send(None, "UNAUTHENTICATED") < 8 * MIB
     assert send(f"{key}x", "UNAUTHENTICATED") < 8 * MIB
-    assert send(key, "UNKNOWN") > 24 * MIB
+    assert send(key, "INVALID_ARGUMENT") > 24 * MIB

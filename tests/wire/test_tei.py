@@ -12,13 +12,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from qwire.v1 import embedding_pb2 as pb
+from qwire_server.api.tei import wire as tei_wire
 from qwire_server.load import LoadedModel
 from qwire_server.pb.tei.v1 import tei_pb2
 from qwire_server.serve import Server
 from qwire_server.settings import Settings
 from support import local
 from support.machine_speed import hang_limit
-from support.models import QUERY_PROMPT
+from support.models import QUERY_PROMPT, qwen_tokenizer
 from support.patience import a_while
 from support.runners import DIM, FakeRunner
 from support.serving import FAKE_ID, Recorder, Running, fake_model, fake_serving, until
@@ -454,3 +455,42 @@ async def test_health_knows_what_this_model_serves(fake: Running, service: str, 
         health_pb2.HealthCheckRequest(service=f"tei.v1.{service}")
     )
     assert (await check).status == (1 if serves else 2)
+
+
+class TestLongTexts:
+    """What takes the tokeniser long is done in parts, and nobody else waits for it."""
+
+    LONG = "Ein langer Text, 中文 too. " * 4000
+
+    async def test_the_tokens_of_a_long_text_are_packed_in_parts(self, monkeypatch):
+        parts: list[int] = []
+        pack = tei_wire.encode_bytes
+
+        def spy(tokens):
+            parts.append(len(tokens))
+            return pack(tokens)
+
+        monkeypatch.setattr(tei_wire, "encode_bytes", spy)
+        async with fake_serving(max_text_bytes=2**20, request_tokens=10**6) as fake:
+            tei = Tei(fake.channel)
+            request = tei.message("EncodeRequest", inputs=self.LONG, add_special_tokens=False)
+            tokens = (await tei.call("Tokenize/Tokenize", request)).tokens
+        assert [t.id for t in tokens] == qwen_tokenizer().encode(
+            self.LONG, add_special_tokens=False
+        ).ids
+        assert sum(parts) == len(tokens)
+        assert max(parts) <= 4096
+        raw = self.LONG.encode()
+        assert tokens[-1].stop == len(raw)
+        assert all(
+            raw[t.start : t.stop].decode() == t.text for t in tokens if ord(t.text[:1] or "a") < 128
+        )
+
+    async def test_more_tokens_than_a_request_may_have_are_refused(self):
+        async with fake_serving(max_text_bytes=2**20, request_tokens=1000) as fake:
+            tei = Tei(fake.channel)
+            error = await refusal(
+                tei.call("Tokenize/Tokenize", tei.message("EncodeRequest", inputs=self.LONG))
+            )
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "at most 1000 are taken" in error.details()

@@ -1,17 +1,21 @@
 """The `qwire` command. Each verb is a module: `add_to` declares its arguments, `run` does it.
 
-Verbs return the exit status: 0, 1 for a failed call, 2 for wrong usage, 130 after Ctrl-C.
+Verbs return the exit status: 0, 1 for a failed call or an error of the system, 2 for wrong usage,
+130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qwire._version import __version__
 from qwire.cli import embed, info, key, rerank, verify
+from qwire.cli.embed_run import os_reason
 from qwire.corpus.extras import needing
 from qwire.errors import InvalidRequestError, QwireError
 
@@ -35,14 +39,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.verb is None:
         parser.print_help()
         return 2
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        _flush_output()
     except KeyboardInterrupt:
         print(f"qwire {options.verb}: interrupted", file=sys.stderr)
         return 130
     except QwireError as error:
         print(f"qwire {options.verb}: {error}", file=sys.stderr)
         return 2 if isinstance(error, InvalidRequestError) else 1
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            _flush_output()
+        print(f"qwire {options.verb}: {os_reason(error)}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _flush_output() -> None:
+    """Write what was printed, here and not when Python ends, where nobody handles an error.
+
+    Raises:
+        OSError: it cannot be written; it is dropped.
+    """
+    try:
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def serve(args: list[str]) -> int:

@@ -110,7 +110,14 @@ def _check_output(options: argparse.Namespace) -> None:
         raise InvalidRequestError(
             f"the output must be .npy, .jsonl, .csv, .parquet, a folder or -, not {output}"
         )
-    elif options.input != "-" and output.exists() and output.samefile(options.input):
+    elif suffix in _GROWING and output.is_dir():
+        raise InvalidRequestError(f"{output} is a folder: give the output another name")
+    elif (
+        options.input != "-"
+        and Path(options.input).exists()
+        and output.exists()
+        and output.samefile(options.input)
+    ):
         raise InvalidRequestError(f"{output} is the input: give the output another name")
     if options.engine == "ray" and (options.output == "-" or suffix in _GROWING):
         raise InvalidRequestError(

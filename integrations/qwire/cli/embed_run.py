@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,7 +73,10 @@ class Run:
                     self._add(item, output)
         except BaseException as error:  # noqa: BLE001  what is unknown is raised again
             stop = stop_of(error)
-        self._close()
+        try:
+            self._close()
+        except OSError as error:  # the disk is full still
+            stop = stop or stop_of(error)
         return stop
 
     def _add(self, item: StreamItem, output: Output) -> None:
@@ -107,11 +110,10 @@ class Run:
             self._meter.clear()
             if self._output is None:
                 return
-            try:
-                self._output.close(self._point.output_bytes)
-                self._errors.close(self._point.error_bytes)
-            finally:
-                self._save()
+            with ExitStack() as closing_all:  # whatever fails, the others are done, the last first
+                closing_all.callback(self._save)
+                closing_all.callback(self._errors.close, self._point.error_bytes)
+                closing_all.callback(self._output.close, self._point.output_bytes)
 
     def report(self, stop: Stop | None, *, quiet: bool) -> int:
         """Name the result, say on stderr how the run went, and return its exit status."""
@@ -137,11 +139,17 @@ def stop_of(error: BaseException) -> Stop:
         return Stop(130, "interrupted")
     if isinstance(error, QwireError):
         return Stop(2 if isinstance(error, InvalidRequestError) else 1, str(error))
-    if isinstance(error, BrokenPipeError):
-        return Stop(1, "whoever read standard output is gone")
     if isinstance(error, OSError):
-        return Stop(1, str(error))
+        return Stop(1, os_reason(error))
     raise error
+
+
+def os_reason(error: OSError) -> str:
+    """What the system refused, and to which file."""
+    if isinstance(error, BrokenPipeError):
+        return "whoever read standard output is gone"
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def say(words: str) -> None:

@@ -60,16 +60,19 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidRequestError(f"which file? give --file, or set {_VARIABLE}")
     path = Path(name).resolve()  # a link stays, and what it names is changed
     try:
-        return int(options.run_act(options, path))
+        lines = options.run_act(options, path)
     except InvalidRequestError:
         raise
     except ModuleNotFoundError as error:  # of Python 3.10
         raise InvalidRequestError('this needs tomli: pip install "qwire[server]"') from error
     except (OSError, ValueError) as error:
         raise InvalidRequestError(f"{path}: {_reason(error)}") from error
+    for line in lines:
+        print(line)
+    return 0
 
 
-def _new(options: argparse.Namespace, path: Path) -> int:
+def _new(options: argparse.Namespace, path: Path) -> list[str]:
     try:
         entry, key = keyfile.made(
             options.name,
@@ -82,12 +85,11 @@ def _new(options: argparse.Namespace, path: Path) -> int:
         raise InvalidRequestError(str(error)) from error
     with _changed(path) as change:
         change(keyfile.with_entry(_text(path), entry))
-    print(key)
     print(f"key {entry.name!r} is in {path}; it is not shown again", file=sys.stderr)
-    return 0
+    return [key]
 
 
-def _list(_: argparse.Namespace, path: Path) -> int:
+def _list(_: argparse.Namespace, path: Path) -> list[str]:
     entries = _entries(path)
     rows = [("name", "id", "scopes", "tokens/min", "streams", "created")]
     rows += [
@@ -102,18 +104,17 @@ def _list(_: argparse.Namespace, path: Path) -> int:
         for e in entries
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-    return 0
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
-def _revoke(options: argparse.Namespace, path: Path) -> int:
+def _revoke(options: argparse.Namespace, path: Path) -> list[str]:
     with _changed(path) as change:
         entry = _named(options.name, _entries(path))
         change(keyfile.without_entry(_text(path), entry))
-    print(f"key {entry.name!r} ({entry.id}) is revoked: servers refuse it within seconds")
-    return 0
+    return [f"key {entry.name!r} ({entry.id}) is revoked: servers refuse it within seconds"]
 
 
 def _named(name: str, entries: Sequence[Entry]) -> Entry:

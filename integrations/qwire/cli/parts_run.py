@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,8 @@ class _Run:
         done = self._manifest.parts
         if stop is not None:
             # Ctrl-C may come when a part has its name already; a stopped cluster cleans nothing.
-            self._folder.keep(self._manifest, self._plan)
+            with suppress(OSError):  # the disk is full still
+                self._folder.keep(self._manifest, self._plan)
             say(f"{stop.why}; {self._saved()}")
         elif not self._quiet:
             meter = self._meter

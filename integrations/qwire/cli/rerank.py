@@ -102,6 +102,8 @@ def _read(options: argparse.Namespace) -> list[tuple[Row, str]]:
 
 def _open(name: str) -> AbstractContextManager[BinaryIO]:
     if name == "-":
+        if sys.stdin is None:
+            raise InvalidRequestError("standard input is closed")
         return nullcontext(sys.stdin.buffer)
     try:
         return Path(name).open("rb")

@@ -5,6 +5,7 @@ It goes on only if it would have made the same rows: same model, same options, s
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,13 @@ class Point:
     def save(self, path: Path) -> None:
         """Write it down, in one step for whoever reads it."""
         new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(asdict(self)), "utf-8")
-        new.replace(path)
+        try:
+            new.write_text(json.dumps(asdict(self)), "utf-8")
+            new.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise
 
     def skip(self, rows: Iterator[tuple[Row, Any]]) -> Iterator[tuple[Row, Any]]:
         """The rows that are still to be done.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from qwire.errors import InvalidRequestError
 from qwire.interrupt import uninterrupted
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class StandardOutput:
 
     def __init__(self) -> None:
         self.end = 0
+        if sys.stdout is None:
+            raise InvalidRequestError("standard output is closed")
         self._file = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
 
     def append(self, record: bytes) -> None:

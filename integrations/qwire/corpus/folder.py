@@ -112,7 +112,7 @@ class Folder:
     def abandon(self) -> None:
         """Leave nothing of a run that made no part."""
         (self.path / NAME).unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
+        if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
     def _lost(self, manifest: Manifest, plan: Plan) -> list[Done]:

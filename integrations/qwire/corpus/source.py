@@ -114,6 +114,8 @@ def find_format(name: str, said: str | None) -> str:
 
 def _open(name: str) -> BinaryIO:
     try:
+        if name == "-" and sys.stdin is None:
+            raise InvalidRequestError("standard input is closed")
         return sys.stdin.buffer if name == "-" else Path(name).open("rb")
     except OSError as error:
         raise InvalidRequestError(f"the input cannot be read: {error}") from None

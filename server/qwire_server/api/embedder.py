@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
 from qwire_server.api.gather import Gather
+from qwire_server.api.served import MAX_INSTRUCTION_BYTES
 from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
@@ -20,7 +21,7 @@ from qwire_server.text.encoded import Encoded
 from qwire_server.text.pool import SLICE_CHARS, checked, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from qwire_server.api.books import Books
     from qwire_server.api.call import Call, Options
@@ -139,8 +140,10 @@ class Embedder:
         try:
             parts = await asyncio.gather(
                 *(
-                    self.pool.run(plan.request_class, self.tokenizer.count, part, plan.prompt)
-                    for part in _parts(texts)
+                    self.pool.run(
+                        plan.request_class, self.tokenizer.count, part, plan.prompt, chars=chars
+                    )
+                    for part, chars in parts_of(texts, plan.prompt)
                 )
             )
         finally:
@@ -176,8 +179,8 @@ class Embedder:
         run, encode = self.pool.run, self.tokenizer.encode
         parts = await asyncio.gather(
             *(
-                run(plan.request_class, encode, part, plan.prompt, plan.truncate)
-                for part in _parts(texts)
+                run(plan.request_class, encode, part, plan.prompt, plan.truncate, chars=chars)
+                for part, chars in parts_of(texts, plan.prompt)
             )
         )
         whole = Encoded()
@@ -246,5 +249,11 @@ def asker(call: Call, plan: Plan) -> Asker:
     return Asker(call.client, plan.request_class)
 
 
-def _parts(texts: Sequence[str]) -> list[Sequence[str]]:
-    return [texts[part] for part in slices([len(text) for text in texts], SLICE_CHARS)]
+def parts_of(texts: Sequence[str], prompt: str = "") -> Iterator[tuple[Sequence[str], int]]:
+    """Slices of texts for the tokeniser, and the characters of each, a prompt before each text.
+
+    A longer prompt than `MAX_INSTRUCTION_BYTES` is a query's, and tokenised once for each slice.
+    """
+    sizes = [len(text) + min(len(prompt), MAX_INSTRUCTION_BYTES) for text in texts]
+    for part in slices(sizes, SLICE_CHARS):
+        yield texts[part], sum(sizes[part])

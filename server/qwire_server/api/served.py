@@ -106,14 +106,22 @@ class Served:
         Raises:
             InvalidRequest, TextTooLarge.
         """
-        if len(texts) > self.limits.max_texts:
-            raise InvalidRequest(
-                f"{len(texts)} texts in one request, at most {self.limits.max_texts} are taken: "
-                "send fewer at a time"
-            )
+        self.check_count(len(texts))
         for index, text in enumerate(texts):
             if error := self.text_error(index, text):
                 raise error
+
+    def check_count(self, texts: int) -> None:
+        """Check the number of texts, before a list is made of them.
+
+        Raises:
+            InvalidRequest.
+        """
+        if texts > self.limits.max_texts:
+            raise InvalidRequest(
+                f"{texts} texts in one request, at most {self.limits.max_texts} are taken: "
+                "send fewer at a time"
+            )
 
     def check_tokens(self, tokens: int) -> None:
         """Check the true tokens of a whole request.

@@ -10,11 +10,14 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwire_server.api.embedder import parts_of
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.errors import InvalidRequest, RequestTooLarge
+from qwire_server.text.pool import SLICE_CHARS, slices
+from qwire_server.text.spelling import Spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from qwire_server.api.call import Call
     from qwire_server.api.desk import Hold
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from qwire_server.text.spelling import Token
 
 _BYTES_PER_ID = 4
+_PACKED_TOKENS = 4096  # at a time: about 30 ms of Python
 
 
 class Vocabulary:
@@ -37,12 +41,20 @@ class Vocabulary:
         self._embedder = embedder
 
     async def spell(
-        self, call: Call, texts: Sequence[str], prompt: str, *, special: bool, patient: bool = False
-    ) -> list[list[Token]]:
+        self,
+        call: Call,
+        texts: Sequence[str],
+        prompt: str,
+        *,
+        special: bool,
+        pack: Callable[[list[Token]], bytes],
+        patient: bool = False,
+    ) -> list[bytes]:
         """Tokens of each text.
 
         Args:
             call: whose work it is.
+            pack: makes tokens into bytes; those of a text follow each other.
             texts: as many as one slice may have.
             prompt: put before each.
             special: add the special tokens that the model sees.
@@ -55,10 +67,40 @@ class Vocabulary:
         size = sum(map(sys.getsizeof, texts))
         held = await self._hold(call, self._embedder.estimate(texts), size, patient=patient)
         try:
-            work = partial(self._embedder.tokenizer.spell, texts, prompt, special=special)
-            return await self._embedder.pool.run(call.default_class, work)
+            spell = partial(self._embedder.tokenizer.spell, prompt=prompt, special=special)
+            run, rows = self._embedder.pool.run, list[Spelled]()
+            for part, chars in parts_of(texts, prompt):
+                rows += await run(call.default_class, spell, part, chars=chars)
+            for index, row in enumerate(rows):
+                self._check_tokens(index, len(row))
+            return [await self._packed(call, row, pack) for row in rows]
         finally:
             held.release()
+
+    async def _packed(
+        self, call: Call, row: Spelled, pack: Callable[[list[Token]], bytes]
+    ) -> bytes:
+        """All tokens of a text; the event loop is free between its parts, and so is the pool."""
+
+        def pack_part(first: int) -> bytes:
+            return pack(row.tokens(first, first + _PACKED_TOKENS))
+
+        run = self._embedder.pool.run
+        return b"".join(
+            [
+                await run(call.default_class, pack_part, first, chars=len(row))
+                for first in range(0, len(row), _PACKED_TOKENS)
+            ]
+        )
+
+    def _check_tokens(self, index: int, tokens: int) -> None:
+        most = self.served.limits.request_tokens
+        if tokens > most:
+            raise RequestTooLarge(
+                f"this text has {tokens} tokens, at most {most} are taken: split it, or raise "
+                "--request-tokens",
+                index=index,
+            )
 
     async def join(
         self,
@@ -85,8 +127,12 @@ class Vocabulary:
         tokens = [len(row) for row in ids]
         held = await self._hold(call, tokens, _BYTES_PER_ID * sum(tokens), patient=patient)
         try:
-            work = partial(self._embedder.tokenizer.join, ids, skip_special=skip_special)
-            return await self._embedder.pool.run(call.default_class, work)
+            run, texts = self._embedder.pool.run, list[str]()
+            join = partial(self._embedder.tokenizer.join, skip_special=skip_special)
+            sizes = [len(row) for row in ids]
+            for part in slices(sizes, SLICE_CHARS):
+                texts += await run(call.default_class, join, ids[part], chars=sum(sizes[part]))
+            return texts
         finally:
             held.release()
 

@@ -53,7 +53,12 @@ class Child:
         self.process = process = _SPAWN.Process(
             target=self._main, args=(self.name, *self._rest), name=self.name, daemon=True
         )
-        process.start()
+        # A handler of ours is none of the child's, and SIGHUP would end it before it has its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         _LOG.info("%s is process %d", self.name, process.pid)
         loop = asyncio.get_running_loop()
 

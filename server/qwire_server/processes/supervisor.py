@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ from qwire_server.processes import engine_process, front_process
 from qwire_server.processes.child import Child
 from qwire_server.processes.desk import Desk
 from qwire_server.processes.overview import Overview
-from qwire_server.processes.place import DESK, make_folder
+from qwire_server.processes.place import DESK, socket_folder
 from qwire_server.processes.ports import kept_ports
 from qwire_server.protection import protect
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from qwire_server.api.room import Room
     from qwire_server.load import LoadedModel
+    from qwire_server.security.keyring import Keyring
     from qwire_server.settings import Settings
 
 _LOG = logging.getLogger("qwire.server")
@@ -58,15 +58,13 @@ async def serve_in_processes(
         )
     asyncio.get_running_loop().set_exception_handler(logs.in_loop)
     keyring = protect(settings, LogObserver()).keyring
-    with kept_ports(settings) as known:
-        folder = make_folder()
-        supervisor = Supervisor(known, load, folder, make_room(settings, keyring))
+    with kept_ports(settings) as known, socket_folder() as folder:
+        supervisor = Supervisor(known, load, folder, make_room(settings, keyring), keyring)
         server = await asyncio.start_unix_server(supervisor.desk.meet, folder / DESK)
         try:
             return await supervisor.run()
         finally:
             server.close()
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Supervisor:
@@ -77,6 +75,7 @@ class Supervisor:
         load: as of `serve_in_processes`.
         folder: for sockets.
         room: for work, of the whole server.
+        keyring: of it; the fronts have their own.
 
     Attributes:
         desk: that fronts and engines connect to.
@@ -88,12 +87,14 @@ class Supervisor:
         load: Callable[[Settings], LoadedModel] | None,
         folder: Path,
         room: Room,
+        keyring: Keyring,
     ) -> None:
         devices = settings.device_names
         fronts = settings.fronts or 1
         on_cpu = max(1, sum(device in {"cpu", "auto"} for device in devices))
         cores = max(1, len(os.sched_getaffinity(0)) // on_cpu)
         self._settings = settings
+        self._keyring = keyring
         self._began = time.monotonic()
         self._engines = [
             Child(
@@ -123,6 +124,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         for child in self._children:
             child.start(self._on_end)
         patrol = asyncio.create_task(self._patrol())
@@ -156,6 +158,13 @@ class Supervisor:
             for child in self._children:
                 child.signal(signal.SIGKILL)
         self._stopping.set()
+
+    def _reload(self) -> None:
+        """Read the keys again, and have the fronts read keys and certificates again."""
+        _LOG.info("SIGHUP: keys and certificates are read again")
+        self._keyring.reload()
+        for front in self._fronts:
+            front.signal(signal.SIGHUP)
 
     def _on_end(self, child: Child) -> None:
         self._ended.set()

@@ -73,6 +73,11 @@ class Keyring:
         """Those that are good now; none where nobody needs one."""
         return self._watched.current() if self._watched else keys.Keys()
 
+    def reload(self) -> None:
+        """Read the file now, in a thread."""
+        if self._watched:
+            self._watched.reload()
+
     def find(self, authorization: str | None) -> Key | None:
         """The key that a header of that name brings, whatever it may do; None if it is none."""
         scheme, _, token = (authorization or "").partition(" ")

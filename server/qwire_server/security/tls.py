@@ -48,6 +48,10 @@ class Tls:
         """What is presented from now on."""
         return self._files.current()
 
+    def reload(self) -> None:
+        """Read the files now, in a thread."""
+        self._files.reload()
+
     def context(self) -> ssl.SSLContext:
         """For a server that asks for no client certificate; each handshake has what is current."""
         context = self.current().context

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwire_server.text.encoded import Encoded
-    from qwire_server.text.spelling import Token
+    from qwire_server.text.spelling import Spelled
 
 
 class Encoder(Protocol):
@@ -24,7 +24,7 @@ class Encoder(Protocol):
     def count(self, texts: Sequence[str], prompt: str = "") -> tuple[list[int], list[int]]:
         """Tokens of each text, untruncated, and how many of them are unknown."""
 
-    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
+    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[Spelled]:
         """Tokens of each text, prompt included; special ones around it only if asked for."""
 
     def join(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:

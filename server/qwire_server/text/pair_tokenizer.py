@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.text.spelling import Token
+    from qwire_server.text.spelling import Spelled
 
 # Beginnings of documents that a tokenizer might merge with what stands before them.
 _PROBES = ("a", "A b", " a", "1", "\n", "\n\na", "中", ".", ":", "'s", "\u0301")
@@ -173,7 +173,7 @@ class PairTokenizer:
         error.tokens, error.max_tokens = tokens, self.max_tokens
         return error
 
-    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
+    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[Spelled]:
         """Tokens of single texts, as the whole tokenizer sees them."""
         return spell(self._marks, [prompt + text for text in texts], special=special)
 

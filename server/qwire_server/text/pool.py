@@ -1,14 +1,15 @@
 """A few threads that tokenise in small slices, those of people before those of jobs.
 
-Knows nothing about tokens: a slice is any function.
+Short slices go before long ones, and one thread takes no long ones: whatever texts others send, a
+short slice waits for short ones only. Knows nothing about tokens: a slice is any function.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 import logging
-import queue
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger("qwire.server")
 SLICE_TEXTS = 64  # about 5 ms of work: how long a question may have to wait for a job's slice
 SLICE_CHARS = 256 * 1024  # one text of that size takes 0.05 to 1 s
+LONG_CHARS = 32 * 1024  # of a slice that counts as long
 
 
 def slices(sizes: Sequence[int], most: int) -> Iterator[slice]:
@@ -43,55 +45,82 @@ def slices(sizes: Sequence[int], most: int) -> Iterator[slice]:
 @dataclass(order=True, slots=True)
 class _Slice:
     priority: int
+    is_long: bool
     number: int  # first come, first served within a priority
     task: _Task | None = field(compare=False)
 
 
 class Pool:
-    """Runs functions in threads, the lowest priority number first."""
+    """Runs functions in threads, the lowest priority number first, short ones before long ones.
+
+    Args:
+        threads: that run any function; one more runs short ones.
+    """
 
     def __init__(self, threads: int) -> None:
-        self._waiting: queue.PriorityQueue[_Slice] = queue.PriorityQueue()
+        self._short: list[_Slice] = []
+        self._long: list[_Slice] = []
+        self._waiting = threading.Condition()
         self._numbers = itertools.count()
+        self._count = threads
         self._threads = [
-            threading.Thread(target=self._work, name=f"qwire-tokenizer-{i}", daemon=True)
-            for i in range(threads)
+            threading.Thread(
+                target=self._work, args=(i < threads,), name=f"qwire-tokenizer-{i}", daemon=True
+            )
+            for i in range(threads + 1)
         ]
         for thread in self._threads:
             thread.start()
 
     def __repr__(self) -> str:
-        return f"<Pool {len(self._threads)} threads, {self._waiting.qsize()} slices wait>"
+        return f"<Pool {self._count} threads, {len(self._short) + len(self._long)} slices wait>"
 
-    async def run(self, priority: int, function: Callable[..., T], *args: Any) -> T:
-        """Run `function(*args)` in a thread; a caller that is cancelled first saves the work."""
+    async def run(self, priority: int, function: Callable[..., T], *args: Any, chars: int = 0) -> T:
+        """Run `function(*args)` in a thread; a caller that is cancelled first saves the work.
+
+        `chars`: that it works on, which tell how long it takes.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         task = _Task(loop, future, partial(function, *args))
-        self._waiting.put(_Slice(priority, next(self._numbers), task))
+        self._put(_Slice(priority, chars > LONG_CHARS, next(self._numbers), task))
         return await future
 
     @property
     def threads(self) -> int:
         """Threads that tokenise."""
-        return len(self._threads)
+        return self._count
 
     def close(self) -> None:
         """Finish what waits, end the threads."""
         for _ in self._threads:
-            self._waiting.put(_Slice(2**31, next(self._numbers), None))
+            self._put(_Slice(2**31, False, next(self._numbers), None))
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
-        while self._work_once():
+    def _put(self, one: _Slice) -> None:
+        with self._waiting:
+            heapq.heappush(self._long if one.is_long else self._short, one)
+            self._waiting.notify_all()
+
+    def _get(self, *, takes_long: bool) -> _Slice:
+        """Wait for the slice that is next for this kind of thread."""
+        with self._waiting:
+            while True:
+                heaps = [self._short, self._long] if takes_long else [self._short]
+                if filled := [heap for heap in heaps if heap]:
+                    return heapq.heappop(min(filled, key=lambda heap: heap[0]))
+                self._waiting.wait()
+
+    def _work(self, takes_long: bool) -> None:
+        while self._work_once(takes_long=takes_long):
             pass
 
-    def _work_once(self) -> bool:
+    def _work_once(self, *, takes_long: bool) -> bool:
         """Run one slice; False at the end. Whatever happens costs one slice, never the thread."""
         task = None
         try:
-            task = self._waiting.get().task
+            task = self._get(takes_long=takes_long).task
             if task is None:
                 return False
             task.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,10 +32,43 @@ class Token(NamedTuple):
     stop: int | None
 
 
-def spell(rust: Tokenizer, texts: Sequence[str], *, special: bool) -> list[list[Token]]:
+class Spelled:
+    """The tokens of one text, taken a part at a time: a long text has hundreds of thousands.
+
+    Args:
+        text: the text.
+        encoding: of it, with offsets in characters.
+    """
+
+    def __init__(self, text: str, encoding: Encoding) -> None:
+        self._text = text
+        self._encoding = encoding
+        self._parts: tuple[list[Any], ...] = ()
+        self._at: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        return len(self._encoding)
+
+    def tokens(self, first: int, last: int) -> list[Token]:
+        """Those from one place to another; the first call takes longest."""
+        if not self._parts:
+            e = self._encoding
+            self._parts = (e.ids, e.tokens, e.special_tokens_mask, e.offsets)
+            self._at = _byte_offsets(self._text)
+        text, at = self._text, self._at
+        parts = zip(*(part[first:last] for part in self._parts), strict=True)
+        return [
+            Token(token, name, special=True, start=None, stop=None)
+            if special
+            else Token(token, text[start:stop], special=False, start=at[start], stop=at[stop])
+            for token, name, special, (start, stop) in parts
+        ]
+
+
+def spell(rust: Tokenizer, texts: Sequence[str], *, special: bool) -> list[Spelled]:
     """Tokens of each text; those that the tokenizer puts around it only if asked for."""
     encodings = rust.encode_batch(texts, add_special_tokens=special)
-    return [_spelled(text, e) for text, e in zip(texts, encodings, strict=True)]
+    return [Spelled(text, e) for text, e in zip(texts, encodings, strict=True)]
 
 
 def join(rust: Tokenizer, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
@@ -56,20 +89,6 @@ def join(rust: Tokenizer, ids: Sequence[Sequence[int]], *, skip_special: bool) -
                 )
     texts: list[str] = rust.decode_batch(ids, skip_special_tokens=skip_special)
     return texts
-
-
-def _spelled(text: str, encoding: Encoding) -> list[Token]:
-    """The tokens of a text that was encoded with offsets in characters."""
-    at = _byte_offsets(text)
-    parts = zip(
-        encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True
-    )
-    return [
-        Token(token, name, special=True, start=None, stop=None)
-        if special
-        else Token(token, text[start:stop], special=False, start=at[start], stop=at[stop])
-        for token, name, special, (start, stop) in parts
-    ]
 
 
 def _byte_offsets(text: str) -> Sequence[int]:

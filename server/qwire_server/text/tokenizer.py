@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qwire_server.text.spelling import Token
+    from qwire_server.text.spelling import Spelled
 
 _PROBE = "a"  # any text with at least one token; shows the special tokens around it
 # Texts of each kind, behind a prompt: its last token is its own where none of them joins it.
@@ -149,7 +149,7 @@ class Tokenizer:
         ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
         return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
 
-    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[list[Token]]:
+    def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[Spelled]:
         """Tokens of each text, prompt included; special ones around it only if asked for."""
         return spell(self._rust, [self._lower(prompt + text) for text in texts], special=special)
 

@@ -107,7 +107,7 @@ class Guard:
         except Stalled as stalled:
             code, reason = stalled.grpc_code, stalled.code
             status, details, trailers = _status(stalled, call)
-            context.set_code(status)  # `abort` would wait until the client reads
+            context.set_code(status)  # no `abort`: the status follows once the client reads
             context.set_details(details)
             context.set_trailing_metadata(trailers)
         except (RequestError, DecodeError) as raised:

@@ -1,13 +1,11 @@
 """Refuses callers by the names of their certificates, before what they send is read.
 
-gRPC calls a method with one request only when that request is in memory, and shows no peer to an
-interceptor. So each such method is made one with a stream of requests, which is the same on the
-wire: it looks at the peer first, and reads after.
+gRPC shows no peer to an interceptor. So each method is put behind a look at the peer; it reads
+nothing before that, because `messages.py` gives each one a stream of requests.
 """
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -47,36 +45,22 @@ class AllowedNames(grpc.aio.ServerInterceptor):
         if method is None or path.startswith(_OPEN):
             return method
 
-        async def look_first(requests: Any, context: Context) -> None:
+        async def look_first(requests: Any, context: Context) -> Any:
             names = certificate_names(context.auth_context())
             if self._names.isdisjoint(names):
                 error = PermissionDenied(_told(names))
                 await self._guard.turn_away(label_of(path), error, requests, context)
-            await _answer(method, requests, context)
+            return await (method.stream_stream or method.stream_unary)(requests, context)
 
-        return grpc.stream_stream_rpc_method_handler(
-            look_first, method.request_deserializer, method.response_serializer
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if method.response_streaming
+            else grpc.stream_unary_rpc_method_handler
         )
+        return make(look_first, response_serializer=method.response_serializer)
 
 
 def _told(names: list[str]) -> str:
     if not names:
         return "the client's certificate has no name, and --tls-allowed-names asks for one"
     return f"the client's certificate is of {names[0]}, which --tls-allowed-names does not list"
-
-
-async def _answer(method: Any, requests: Any, context: Context) -> None:
-    """Call any method of this server."""
-    if method.unary_unary:
-        request = await context.read()
-        if request is grpc.aio.EOF:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request came")
-        await context.write(await method.unary_unary(request, context))
-        return
-    assert method.stream_stream, "a bug: methods with one request and many replies are health's"
-    answers = method.stream_stream(requests, context)
-    if inspect.isawaitable(answers):
-        await answers
-        return
-    async for answer in answers:
-        await context.write(answer)

@@ -42,7 +42,8 @@ def server_options(
             "grpc.so_reuseport",
             int(share_port),
         ),  # without 0 a second server binds the same port silently
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # decompressed
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),  # as it comes, maybe compressed
+        ("grpc.per_message_decompression", 0),  # see decoding.py, which bounds what it makes
         ("grpc.max_send_message_length", -1),  # rows x dim, bounded by --max-texts
         ("grpc.max_metadata_size", _MAX_HEADER_BYTES),
         ("grpc.absolute_max_metadata_size", _MAX_HEADER_BYTES),

@@ -40,8 +40,9 @@ class RerankingService(rank_grpc.RerankingServicer):
         async with self._guard.call("Rerank", context, RequestClass.INTERACTIVE) as (call, tally):
             reranker = self._gate.reranker()
             options = rank_wire.rank_options_from(request.options)
+            tally.texts = len(request.documents)
+            reranker.served.check_count(tally.texts)
             documents = list(request.documents)
-            tally.texts = len(documents)
             ranking = await reranker.rerank(call, request.query, documents, options)
             tally.tokens, tally.cut = sum(ranking.tokens), sum(ranking.cut)
             return rank_wire.rerank_response(request, ranking, reranker.served)

@@ -6,6 +6,7 @@ calls: it ends when its key is revoked.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from grpc_reflection.v1alpha import reflection
@@ -42,4 +43,4 @@ class _ReflectionService(reflection.aio.ReflectionServicer):  # type: ignore[mis
         """A reply to each request."""
         async with self._guard.call("ServerReflectionInfo", context, RequestClass.INTERACTIVE):
             async for reply in super().ServerReflectionInfo(requests, context):
-                await context.write(reply)
+                await asyncio.shield(context.write(reply))  # see `messages.py`

@@ -39,6 +39,7 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             embedder = self._gate.embedder()
             options = wire.options_from(request.options)
             tally.texts = len(request.texts)
+            embedder.served.check_count(tally.texts)
             reply = await embedder.embed(call, list(request.texts), options)
             tally.tokens, tally.cut = sum(reply.tokens), sum(reply.cut)
             return wire.embed_response(reply, embedder.served)
@@ -69,6 +70,7 @@ class EmbeddingService(pb_grpc.EmbeddingServicer):
             embedder = self._gate.embedder()
             options = wire.options_from(request.options)
             tally.texts = len(request.texts)
+            embedder.served.check_count(tally.texts)
             tokens, unknown = await embedder.count(call, list(request.texts), options)
             return pb.CountTokensResponse(tokens=tokens, unknown=unknown)
 

@@ -1,9 +1,9 @@
 """Writes the replies of one stream, and gives up a client that reads none of them.
 
-Measured traps of grpc.aio: a reply that is not read cannot be taken back, `abort` waits until it is
-read, and nothing ends one call of a connection that lives. So the method ends and frees all that it
-held; the one reply, and the status behind it, stay until the client reads or is gone, and count
-against the client until then.
+Measured traps of grpc.aio: a reply that is not read cannot be taken back, and nothing ends one call
+of a connection that lives. So the method ends and frees all that it held; the one reply, and the
+status behind it (`messages.py`), stay until the client reads or is gone, and count against the
+client until then.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Writer:
         try:
             await asyncio.wait({writing}, timeout=self._seconds)
         except asyncio.CancelledError:
-            writing.cancel()
+            writing.add_done_callback(_forget)
             raise
         if not writing.done():
             self._give_up(writing)

@@ -32,8 +32,9 @@ class RerankService(pb_grpc.RerankServicer):
         async with guarded(self._guard, "Rerank", context, RequestClass.INTERACTIVE) as opened:
             call, tally = opened
             reranker = self._gate.reranker()
+            tally.texts = len(request.texts)
+            reranker.served.check_count(tally.texts)
             texts = list(request.texts)
-            tally.texts = len(texts)
             wire.check_texts(texts)
             options = wire.rank_options(request)
             ranking = await reranker.rerank(call, request.query, texts, options)

@@ -102,9 +102,10 @@ class TokenizeService(pb_grpc.TokenizeServicer):
             [request.inputs for request in requests],
             prompt,
             special=requests[0].add_special_tokens,
+            pack=wire.encode_bytes,
             patient=patient,
         )
-        return [wire.encode_response(row) for row in rows]
+        return [pb.EncodeResponse.FromString(row) for row in rows]
 
     async def _decode(
         self, call: Call, requests: Sequence[pb.DecodeRequest], *, patient: bool = False

@@ -187,14 +187,15 @@ def rerank_response(
     return pb.RerankResponse(ranks=ranks, metadata=took)
 
 
-def encode_response(tokens: list[Token]) -> pb.EncodeResponse:
-    """Tokens of a text."""
-    return pb.EncodeResponse(
+def encode_bytes(tokens: list[Token]) -> bytes:
+    """Some tokens of a text, as they stand in its response; parts of one may follow each other."""
+    response = pb.EncodeResponse(
         tokens=[
             pb.SimpleToken(id=t.id, text=t.text, special=t.special, start=t.start, stop=t.stop)
             for t in tokens
         ]
     )
+    return response.SerializeToString()
 
 
 def info_response(served: Served, workers: int, *, is_reranker: bool) -> pb.InfoResponse:
