@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qwire.errors import FingerprintMismatchError, InvalidTextError, ServerError
+from qwire.fingerprint import difference
 from qwire.jobs import Request, Texts
 from qwire.options import check_count, check_string
 from qwire.results import check_finite, read_counts
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+_CHANGED = "the reranker behind the target changed, or several servers share it"
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class RerankJob:
         if self._fingerprint and reply.fingerprint != self._fingerprint:
             raise FingerprintMismatchError(
                 f"scores of fingerprint {reply.fingerprint!r} came, not of {self._fingerprint!r}: "
-                "the reranker behind the target changed, or several servers share it"
+                f"{difference(self._fingerprint, reply.fingerprint) or _CHANGED}"
             )
         self._fingerprint, self._model = reply.fingerprint, reply.model
         indices = sorted(result.index for result in reply.results)

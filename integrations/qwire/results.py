@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qwire.errors import FingerprintMismatchError, QwireError, ServerError
+from qwire.fingerprint import difference
 from qwire.v1 import embedding_pb2 as pb
 
 if TYPE_CHECKING:
@@ -182,6 +183,9 @@ def decode(raw: NDArray[Any], dim: int, scales: NDArray[np.float32] | None) -> N
     return vectors
 
 
+CHANGED = "the model behind the target changed, or several servers with different models share it"
+
+
 def check_fingerprint(got: str, expected: str) -> None:
     """Vectors of one call come from one model.
 
@@ -190,8 +194,8 @@ def check_fingerprint(got: str, expected: str) -> None:
     """
     if expected and got != expected:
         raise FingerprintMismatchError(
-            f"vectors of fingerprint {got!r} came, not of {expected!r}: the model behind "
-            "the target changed, or several servers with different models share it"
+            f"vectors of fingerprint {got!r} came, not of {expected!r}: "
+            f"{difference(expected, got) or CHANGED}"
         )
 
 
