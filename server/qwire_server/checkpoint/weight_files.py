@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwire_server.checkpoint.json_files import not_as_it_should_be, read_object, shown
@@ -17,6 +16,7 @@ from qwire_server.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -83,29 +83,32 @@ def _plain(path: Path, name: Any) -> str:
 def _tensors(path: Path) -> list[dict[str, Any]]:
     """Of the header of one file, its floating-point tensors."""
     try:
-        with path.open("rb") as file:
-            begin = file.read(8)
-            if begin.startswith(_PICKLES):
-                raise ValueError("it is a pickle, as torch.save writes them")
-            length = int.from_bytes(begin, "little")
-            if not 2 <= length <= _MAX_HEADER_BYTES:  # "{}"
-                raise ValueError(f"a header of {length} bytes")
-            header = json.loads(file.read(length))
-        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        sizes = [dim for entry in tensors.values() for dim in entry["shape"]]
-        if not all(isinstance(dim, int) and dim >= 0 for dim in sizes):
-            raise ValueError("a shape is no list of sizes")
-        strange = [n for n, t in tensors.items() if not _COMPUTED.search(n) and _is_quantised(t)]
+        tensors = _header(path)
     except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
-    if strange:
-        raise ModelError(
-            f"{path}: {shown(strange[0])} has the dtype {shown(tensors[strange[0]]['dtype'])}: "
-            "quantised weights are not served; use the model's original weights, in float32, "
-            "float16 or bfloat16"
-        )
-    return [tensor for tensor in tensors.values() if tensor["dtype"] in _FLOATS]
+    floats = []
+    for name, tensor in tensors.items():
+        if str(tensor["dtype"]) in _FLOATS:
+            floats.append(tensor)
+        elif not _COMPUTED.search(name):
+            raise ModelError(
+                f"{path}: {shown(name)} has the dtype {shown(tensor['dtype'])}: quantised weights "
+                "are not served; use the model's original weights, in float32, float16 or bfloat16"
+            )
+    return floats
 
 
-def _is_quantised(tensor: dict[str, Any]) -> bool:
-    return tensor["dtype"] not in _FLOATS
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        begin = file.read(8)
+        length = int.from_bytes(begin, "little")
+        if not 2 <= length <= _MAX_HEADER_BYTES:  # "{}"
+            pickled = begin.startswith(_PICKLES)
+            what = "it is a pickle" if pickled else f"its header would have {length} bytes"
+            raise ValueError(what)
+        header = json.loads(file.read(length))
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    for entry in tensors.values():
+        if not all(isinstance(dim, int) and dim >= 0 for dim in entry["shape"]):
+            raise ValueError("a shape is no list of sizes")
+    return tensors

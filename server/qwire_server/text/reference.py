@@ -64,7 +64,7 @@ class ReferenceTokenizer:
         """
         if not (folder / "tokenizer.json").exists():
             raise ModelError(f"{folder} has no tokenizer.json")
-        config = [read_object(folder / name, missing={}) for name in _READ][0]
+        config, *_ = [read_object(folder / name, missing={}) for name in _READ]
         if config.get("auto_map"):
             raise ModelError(
                 f"{folder / _READ[0]}: auto_map names code of the model's repository, which is "
