@@ -54,7 +54,7 @@ REQUIRED = ("vocab_size", "hidden_size", "max_position_embeddings")
 # They ask for another forward pass, of these architectures or of others. With the values that ask
 # for nothing.
 REFUSED: dict[str, Harmless] = {
-    "auto_map": ABSENT,  # code of the repository, which is never run
+    "auto_map": ({},),  # code of the repository, which is never run
     "use_bidirectional_attention": ABSENT,
     "is_encoder_decoder": ABSENT,
     "add_cross_attention": ABSENT,

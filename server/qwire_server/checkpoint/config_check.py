@@ -65,7 +65,8 @@ def check_config(path: Path, config: dict[str, Any], role: Role) -> tuple[str, .
         known |= _check_layers(path, config) | _check_rope(path, config)
     if role == "reranking":
         known |= _check_score(path, config)
-    return tuple(sorted(name[:100] for name in config if name not in known))
+    unknown = (n for n in config if n not in known and not _QUANTISED.search(n))
+    return tuple(sorted(ascii(name[:100])[1:-1] for name in unknown))
 
 
 def _refuse_quantised(path: Path, config: dict[str, Any]) -> None:

@@ -47,7 +47,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     files = tuple(folder / name for name in names)
     for path in files:
         if path.suffix != ".safetensors":
-            raise ModelError(f"{path} is named as weights; only *.safetensors files are loaded")
+            by = "transformers_weights of config.json" if len(names) == 1 and named else "an index"
+            raise ModelError(
+                f"{folder}: {by} names {shown(path.name)} as weights; only *.safetensors files "
+                "are loaded"
+            )
         _tensors(path)
     return files
 

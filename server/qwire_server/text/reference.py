@@ -120,7 +120,8 @@ def _load(folder: Path) -> Any:
         )
     except Exception as error:  # transformers and tokenizers raise many kinds
         raise ModelError(
-            f"the tokenizer in {folder} cannot be loaded: {_first_line(error)}"
+            f"the tokenizer in {folder} cannot be loaded from tokenizer.json and the files beside "
+            f"it: {_first_line(error)}"
         ) from error
 
 
