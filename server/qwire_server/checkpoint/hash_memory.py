@@ -30,8 +30,9 @@ def stamp(path: Path) -> list[int]:
 def recall(path: Path, seen: list[int]) -> str:
     """The hash of a file that looks like this; empty if it is not known."""
     entry = _load().get(str(path.resolve()))
-    known = isinstance(entry, list) and len(entry) == 2 and entry[0] == seen
-    return entry[1] if known and _is_sha256(entry[1]) else ""
+    if not isinstance(entry, list) or len(entry) != 2 or entry[0] != seen:
+        return ""
+    return str(entry[1]) if _is_sha256(entry[1]) else ""
 
 
 def remember(hashes: Mapping[Path, tuple[list[int], str]]) -> None:

@@ -90,8 +90,8 @@ def _refuse_embedding_models(folder: Path) -> None:
 
 def _kind(folder: Path, config: dict[str, Any]) -> RankKind:
     model_type, architectures = config.get("model_type", ""), config.get("architectures")
-    listed = isinstance(architectures, list) and architectures
-    architecture = str(architectures[0]) if listed else ""
+    listed = architectures if isinstance(architectures, list) else []
+    architecture = str(listed[0]) if listed else ""
     if model_type == "qwen3" and architecture == "Qwen3ForCausalLM":
         return "yes_no"
     served = model_types("reranking")

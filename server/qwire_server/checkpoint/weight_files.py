@@ -66,8 +66,8 @@ def weight_bytes(files: Sequence[Path], bytes_per_value: int) -> int:
     Raises:
         ModelError: a file is not in the safetensors format.
     """
-    shapes = (tensor["shape"] for path in files for tensor in _tensors(path))
-    return bytes_per_value * sum(prod(shape) for shape in shapes)
+    shapes: list[list[int]] = [t["shape"] for path in files for t in _tensors(path)]
+    return bytes_per_value * sum(map(prod, shapes))
 
 
 def _shards(path: Path) -> list[str]:
