@@ -75,6 +75,7 @@ class RerankerInfo:
     device: str
     dtype: str
     self_check: SelfCheck | None = None
+    unknown_config_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Description:
 
     `languages` are BCP 47 tags, "mul" for many; `pooling` is last, mean or cls. `model` is empty
     where nothing but a reranker is served; `reranker` is None where there is none. `self_check` is
-    None from older servers.
+    None from older servers. `unknown_config_keys` are keys of the model's config.json that the
+    server does not know, and ignores.
     """
 
     model: str
@@ -100,6 +102,7 @@ class Description:
     limits: Limits
     reranker: RerankerInfo | None = None
     self_check: SelfCheck | None = None
+    unknown_config_keys: tuple[str, ...] = ()
 
 
 def read_description(reply: pb.DescribeResponse) -> Description:
@@ -132,6 +135,7 @@ def read_description(reply: pb.DescribeResponse) -> Description:
         ),
         reranker=_reranker(reply.reranker) if reply.HasField("reranker") else None,
         self_check=_self_check(reply),
+        unknown_config_keys=tuple(reply.unknown_config_keys),
     )
 
 
@@ -145,6 +149,7 @@ def _reranker(info: pb.RerankerInfo) -> RerankerInfo:
         device=info.device,
         dtype=info.dtype,
         self_check=_self_check(info),
+        unknown_config_keys=tuple(info.unknown_config_keys),
     )
 
 

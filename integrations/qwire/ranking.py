@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwire.errors import FingerprintMismatchError, InvalidTextError, ServerError
+from qwire.fingerprint import difference
 from qwire.jobs import Request, Texts
 from qwire.options import check_count, check_string
 from qwire.results import check_finite, read_counts
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2 as rank_pb
+
+_CHANGED = "the reranker behind the target changed, or several servers share it"
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class RerankJob:
         if self._fingerprint and reply.fingerprint != self._fingerprint:
             raise FingerprintMismatchError(
                 f"scores of fingerprint {reply.fingerprint!r} came, not of {self._fingerprint!r}: "
-                "the reranker behind the target changed, or several servers share it"
+                f"{difference(self._fingerprint, reply.fingerprint) or _CHANGED}"
             )
         self._fingerprint, self._model = reply.fingerprint, reply.model
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from qwire.errors import FingerprintMismatchError, QwireError, ServerError
+from qwire.fingerprint import difference
 from qwire.v1 import embedding_pb2 as pb
 
 # Little-endian on the wire whatever the machine.
@@ -192,6 +193,9 @@ def decode(raw: NDArray[Any], dim: int, scales: NDArray[np.float32] | None) -> N
     return vectors
 
 
+CHANGED = "the model behind the target changed, or several servers with different models share it"
+
+
 def check_fingerprint(got: str, expected: str) -> None:
     """Vectors of one call come from one model.
 
@@ -200,8 +204,8 @@ def check_fingerprint(got: str, expected: str) -> None:
     """
     if expected and got != expected:
         raise FingerprintMismatchError(
-            f"vectors of fingerprint {got!r} came, not of {expected!r}: the model behind "
-            "the target changed, or several servers with different models share it"
+            f"vectors of fingerprint {got!r} came, not of {expected!r}: "
+            f"{difference(expected, got) or CHANGED}"
         )
 
 

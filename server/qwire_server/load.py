@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from qwire_server.api.served import Served
 from qwire_server.checkpoint import fingerprint, layout, source
 from qwire_server.checkpoint.model_prompts import prompt_warnings
+from qwire_server.checkpoint.weight_files import weight_files
+from qwire_server.checkpoint.weight_hashes import WeightHashes
 from qwire_server.engine.arithmetic import UNKNOWN, Arithmetic
 from qwire_server.engine.queue.cost import CostModel
 from qwire_server.errors import ModelError
-from qwire_server.prepare import choose_place, make_ready
+from qwire_server.prepare import choose_place, make_ready, report_unknown_keys
 from qwire_server.settings.flags import words
+from qwire_server.text.reference import ReferenceTokenizer
 from qwire_server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -85,19 +88,27 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         for told in prompt_warnings(shape.prompts, shape.model_type, settings.query_prompt):
             _LOG.warning("%s", told)
     max_tokens = _max_tokens(settings, shape)
+    files = weight_files(found.folder)
+    report_unknown_keys(found, shape.unknown_keys)
+    reference = ReferenceTokenizer.load(found.folder)
     tokenizer = Tokenizer.load(
         found.folder,
         vocab_size=shape.vocab_size,
         max_tokens=max_tokens,
         lower_case=shape.lower_case,
+        config=reference.config,
     )
-    content = fingerprint.content_revision(found.folder)
+    reference.compare(tokenizer.plain_ids, shape.vocab_size)
     # These take seconds to import; a wrong --model is told before.
     from qwire_server.model import weights  # noqa: PLC0415
     from qwire_server.model.pooling import pool  # noqa: PLC0415
 
-    place = choose_place(settings, found, max_tokens)
-    model = weights.load(found.folder, shape, place.device, place.dtype)
+    place = choose_place(settings, found, files, max_tokens)
+    with WeightHashes(found.folder, files) as hashes:
+        model = weights.load(found.folder, shape, place.device, place.dtype)
+        # Not later: what is measured next must have the processor for itself.
+        hashed = hashes.result()
+    content = fingerprint.content_revision(found.folder, hashed, lower_case=shape.lower_case)
     head = partial(pool, pooling=shape.pooling)
     causal = shape.model_type == "qwen3" and shape.pooling == "last"
     prompt = shape.prompts.query
@@ -121,6 +132,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         given=settings.model,
         checked=ready.checked,
         peak_flops=place.peak_flops,
+        unknown_config_keys=shape.unknown_keys,
     )
     return LoadedModel.of(served, tokenizer, place, ready, time.monotonic() - began)
 

@@ -10,14 +10,18 @@ from qwire_server import self_check
 from qwire_server.api.served import Served
 from qwire_server.checkpoint import fingerprint, rank_layout, source
 from qwire_server.checkpoint.model_prompts import Prompts
+from qwire_server.checkpoint.weight_files import weight_files
+from qwire_server.checkpoint.weight_hashes import WeightHashes
 from qwire_server.errors import ModelError
 from qwire_server.load import LoadedModel
-from qwire_server.prepare import choose_place, make_ready
+from qwire_server.prepare import choose_place, make_ready, report_unknown_keys
 from qwire_server.settings.flags import words
-from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
+from qwire_server.text.pair_tokenizer import PairTokenizer
 from qwire_server.text.pairs import QWEN_INSTRUCTION, PairPrompt
+from qwire_server.text.reference import ReferenceTokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -64,15 +68,22 @@ def load_reranker(
     layout = rank_layout.read_reranker(found.folder)
     max_tokens = _max_tokens(settings, layout)
     prompt = PairPrompt(QWEN_INSTRUCTION if layout.takes_instruction else "")
+    files = weight_files(found.folder)
+    report_unknown_keys(found, layout.unknown_keys)
+    reference = ReferenceTokenizer.load(found.folder)
     tokenizer = PairTokenizer.load(
         found.folder,
         vocab_size=layout.vocab_size,
         max_tokens=max_tokens,
         takes_instruction=layout.takes_instruction,
+        config=reference.config,
     )
-    content = fingerprint.content_revision(found.folder)
-    place = choose_place(settings, found, max_tokens, taken)
-    model, head = _load(found.folder, layout, tokenizer, place)
+    reference.compare(tokenizer.plain_ids, layout.vocab_size)
+    place = choose_place(settings, found, files, max_tokens, taken)
+    with WeightHashes(found.folder, files) as hashes:
+        model, head = _load(found.folder, files, layout, tokenizer, place)
+        hashed = hashes.result()
+    content = fingerprint.content_revision(found.folder, hashed, lower_case=False)
     ready = make_ready(
         settings,
         place,
@@ -101,6 +112,7 @@ def load_reranker(
         given=settings.reranker,
         checked=ready.checked,
         peak_flops=place.peak_flops,
+        unknown_config_keys=layout.unknown_keys,
     )
     loaded = LoadedModel.of(served, tokenizer, place, ready, time.monotonic() - began)
     return LoadedReranker(loaded, prompt)
@@ -116,14 +128,18 @@ def _max_tokens(settings: Settings, layout: RankLayout) -> int:
 
 
 def _load(
-    folder: Path, layout: RankLayout, tokenizer: PairTokenizer, place: Place
+    folder: Path,
+    files: Sequence[Path],
+    layout: RankLayout,
+    tokenizer: PairTokenizer,
+    place: Place,
 ) -> tuple[PreTrainedModel, Head]:
     from qwire_server.model import rank_heads, weights  # noqa: PLC0415  takes seconds to import
 
     if layout.kind == "yes_no":
-        answers = yes_no_ids(folder)
+        answers = tokenizer.yes_no_ids()
         model = weights.load(folder, layout, place.device, place.dtype)
-        return model, rank_heads.YesNo(weights.output_rows(folder, model, answers))
+        return model, rank_heads.YesNo(weights.output_rows(files, model, answers))
     classifier = weights.load_classifier(folder, place.device, place.dtype)
     separator = tokenizer.frame.middle[-1] if layout.tells_segments else None
     return rank_heads.take_apart(classifier, separator)

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 from qwire_server import self_check
 from qwire_server.api.served import MAX_MESSAGE_BYTES, Limits
-from qwire_server.checkpoint.size import weight_bytes
+from qwire_server.checkpoint.weight_files import weight_bytes
 from qwire_server.engine.arithmetic import Arithmetic
 from qwire_server.engine.queue.cost import calibrate
 from qwire_server.errors import StartError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import torch
     from transformers import PreTrainedModel
 
@@ -80,12 +83,15 @@ class Ready:
     memory: str
 
 
-def choose_place(settings: Settings, found: Source, max_tokens: int, taken: int = 0) -> Place:
+def choose_place(
+    settings: Settings, found: Source, files: Sequence[Path], max_tokens: int, taken: int = 0
+) -> Place:
     """The device and dtype for a model that takes texts of so many tokens.
 
     Args:
         settings: of the server.
         found: the model.
+        files: of its weights.
         max_tokens: of one text.
         taken: bytes of weights that another model has on the device.
 
@@ -99,12 +105,23 @@ def choose_place(settings: Settings, found: Source, max_tokens: int, taken: int 
     device = devices.choose_device(settings.device)
     dtype = devices.choose_dtype(settings.dtype, device)
     limits = limits_of(settings, device, max_tokens)
-    needed = weight_bytes(found.folder, dtype.itemsize)
+    needed = weight_bytes(files, dtype.itemsize)
     name = str(dtype).removeprefix("torch.")
     devices.check_memory(device, name, needed, settings.memory_limit, taken=taken)
     _LOG.info("loading %s on %s in %s", found.model_id, device, name)
     description, peak = devices.describe_device(device), measured_peak(device, dtype)
     return Place(device, description, dtype, name, max_tokens, limits, needed, peak)
+
+
+def report_unknown_keys(found: Source, keys: Sequence[str]) -> None:
+    """Warn once of what a config.json says that nobody here understands."""
+    if keys:
+        _LOG.warning(
+            "config.json of %s has keys that are not known and are ignored: %s; if one of them "
+            "changes the model's forward pass, its vectors or scores are wrong",
+            found.model_id,
+            ", ".join(keys),
+        )
 
 
 def make_ready(

@@ -68,6 +68,7 @@ def check(
     began = time.monotonic()
     encoded = _encoded(tokenizer, prompt)
     expected = unpacked_rows(model, head, encoded.ids)
+    _refuse_not_finite(expected, str(model.dtype).removeprefix("torch."))
     lowest = min(_agreement(rows, expected) for rows in _served(runner, encoded, batch_tokens))
     dtype = str(model.dtype).removeprefix("torch.")
     checked = Checked(lowest, len(TEXTS), dtype)
@@ -82,6 +83,16 @@ def check(
     took = time.monotonic() - began
     _LOG.info("self-check: lowest cosine %.7f of %d texts, %.2f s", lowest, len(TEXTS), took)
     return checked
+
+
+def _refuse_not_finite(expected: NDArray[np.float32], dtype: str) -> None:
+    """No way to run the model is to blame if transformers itself gets NaN from sound weights."""
+    if not np.isfinite(expected).all():
+        hint = "" if dtype == "float32" else "try --dtype float32; otherwise "
+        raise ModelError(
+            f"self-check: the model itself gives NaN or infinity in {dtype}, also when it is run "
+            f"by transformers one text at a time: {hint}its weights or its config.json are wrong"
+        )
 
 
 def _served(

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from qwire_server.checkpoint import layout, source
 from qwire_server.checkpoint.fingerprint import content_revision
+from qwire_server.checkpoint.weight_files import weight_files
+from qwire_server.checkpoint.weight_hashes import WeightHashes
 from qwire_server.errors import ModelError, StartError
 from support import local
 from support.fake_hub import MODEL, FakeHub, fake_hub
@@ -34,6 +36,12 @@ def change_weights(folder: Path, change) -> None:
     tensors = load_file(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def content(folder: Path) -> str:
+    """What the files of a folder come to."""
+    with WeightHashes(folder, weight_files(folder)) as hashes:
+        return content_revision(folder, hashes.result(), lower_case=False)
 
 
 def test_the_layout_says_what_matters(folder: Path):
@@ -142,8 +150,10 @@ def test_pickled_weights_are_not_loaded(folder: Path):
 
 def test_code_in_the_folder_does_not_run(folder: Path):
     (folder / "modeling_evil.py").write_text("raise SystemExit('this ran')\n")
-    edit(folder / "config.json", auto_map={"AutoModel": "modeling_evil.Evil"})
     local.load(folder)
+    edit(folder / "config.json", auto_map={"AutoModel": "modeling_evil.Evil"})
+    with pytest.raises(ModelError, match=r"auto_map is \{'AutoModel': 'modeling_evil.Evil'\}"):
+        local.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -239,15 +249,15 @@ class TestFingerprint:
         assert local.load(copy).served.fingerprint == local.load(folder).served.fingerprint
 
     def test_one_changed_weight_changes_it(self, folder: Path):
-        before = content_revision(folder)
+        before = content(folder)
         change_weights(folder, lambda t: t["norm.weight"].add_(0.001))
-        assert content_revision(folder) != before
+        assert content(folder) != before
 
     def test_another_tokenizer_changes_it(self, folder: Path):
-        before = content_revision(folder)
+        before = content(folder)
         with (folder / "tokenizer.json").open("a") as file:
             file.write(" ")
-        assert content_revision(folder) != before
+        assert content(folder) != before
 
     @pytest.mark.parametrize(
         "settings", [{"dtype": "bfloat16"}, {"pooling": "mean"}, {"max_tokens": 100}]

@@ -12,7 +12,7 @@ import torch
 
 from qwire_server import settings
 from qwire_server.checkpoint import layout
-from qwire_server.checkpoint.size import weight_bytes
+from qwire_server.checkpoint.weight_files import weight_bytes, weight_files
 from qwire_server.errors import ModelError, StartError
 from qwire_server.model import device as devices
 from qwire_server.model import weights
@@ -27,13 +27,13 @@ GIB = 2**30
 def test_the_headers_tell_what_the_loaded_weights_take(qwen_folder: Path, dtype: torch.dtype):
     model = weights.load(qwen_folder, layout.read(qwen_folder), CPU, dtype)
     loaded = sum(p.numel() * p.element_size() for p in model.parameters())
-    assert weight_bytes(qwen_folder, dtype.itemsize) == loaded
+    assert weight_bytes(weight_files(qwen_folder), dtype.itemsize) == loaded
 
 
 def test_a_file_that_is_not_safetensors_is_named(tmp_path: Path):
     (tmp_path / "model.safetensors").write_bytes(b"\x09\0\0\0\0\0\0\0not JSON")
     with pytest.raises(ModelError, match=r"model\.safetensors is not a readable safetensors file"):
-        weight_bytes(tmp_path, 4)
+        weight_files(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from qwire_server.checkpoint import layout, rank_layout
 from qwire_server.errors import InvalidRequest, ModelError, TextTooLong
-from qwire_server.text.pair_tokenizer import PairTokenizer, yes_no_ids
+from qwire_server.text.pair_tokenizer import PairTokenizer
 from qwire_server.text.pairs import QWEN_INSTRUCTION, QWEN_PREFIX, QWEN_SUFFIX, PairPrompt
 from qwire_server.text.tokenizer import Truncate
 from support.models import qwen_tokenizer, tiny_qwen3
@@ -174,11 +174,11 @@ def test_slices_of_a_request_share_what_all_of_them_share(tokenizer: PairTokeniz
     assert encoded.shared == shared
 
 
-def test_yes_and_no_are_single_tokens(folder: Path, whole: Tokenizer, tmp_path: Path):
-    assert yes_no_ids(folder) == (whole.token_to_id("yes"), whole.token_to_id("no"))
+def test_yes_and_no_are_single_tokens(tokenizer: PairTokenizer, whole: Tokenizer, tmp_path: Path):
+    assert tokenizer.yes_no_ids() == (whole.token_to_id("yes"), whole.token_to_id("no"))
     qwen_tokenizer(ends_texts=False).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ModelError, match="no single tokens"):
-        yes_no_ids(tmp_path)
+        load(tmp_path).yes_no_ids()
 
 
 def test_a_tokenizer_that_ends_texts_is_an_embedding_models(tmp_path: Path):

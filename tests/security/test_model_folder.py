@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,12 +76,107 @@ def test_a_snapshot_may_not_reach_into_another_model(tiny: Path, tmp_path: Path)
         source.find(str(snapshot))
 
 
+@pytest.mark.parametrize("name", ["a/b/config.json", "a/b/c/d/e", "a/b/m.safetensors"])
+def test_a_link_out_at_any_depth_is_not_followed(folder: Path, name: str):
+    outside = folder.parent / "secret.json"
+    outside.write_text('{"pooling_mode": "secret"}')
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).symlink_to(outside)
+    with pytest.raises(ModelError, match="leads out of the model's folder") as error:
+        source.find(str(folder))
+    assert "pooling_mode" not in str(error.value)
+
+
+def test_links_inside_the_folder_are_followed(folder: Path):
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "1_Pooling" / "config.json").rename(folder / "a" / "b" / "pooling.json")
+    (folder / "1_Pooling" / "config.json").symlink_to("../a/b/pooling.json")
+    assert layout.read(source.find(str(folder)).folder).pooling == "last"
+
+
+@pytest.mark.parametrize("name", ["config.json", "1_Pooling/config.json", "model.safetensors"])
+def test_links_that_go_round_in_a_circle_are_a_sentence(folder: Path, name: str):
+    (folder / name).unlink()
+    (folder / name).symlink_to(Path(name).name)
+    with pytest.raises(ModelError, match=Path(name).suffix):
+        local.load(folder)
+
+
 @pytest.mark.parametrize("shard", ["../model.safetensors", "/etc/hostname", "a/b.safetensors"])
 def test_an_index_of_weights_names_files_of_the_folder_only(folder: Path, shard: str):
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"embed_tokens.weight": shard}}))
     with pytest.raises(ModelError, match="not a file of the model's folder"):
         source.find(str(folder))
+
+
+@pytest.mark.parametrize(
+    "shard", ["..", ".", "", "a\\b.safetensors", 3, None, [], "a\0.safetensors"]
+)
+def test_an_index_that_names_no_file_is_refused(folder: Path, shard: object):
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"embed_tokens.weight": shard}}))
+    with pytest.raises(ModelError, match=r"index\.json"):
+        local.load(folder)
+
+
+JSON_FILES = (
+    "config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "model.safetensors.index.json",
+)
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 500 + b"1" + b"}" * 500,
+        b"3",
+        b'"x"',
+        b"null",
+        b"[[]]",
+        b"{",
+        b"",
+        b"\xff\xfe",
+        b"9" * 5000,
+    ],
+    ids=range(10),
+)
+def test_a_broken_json_file_is_a_sentence_that_names_it(folder: Path, name: str, content: bytes):
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=name) as error:
+        local.load(source.find(str(folder)).folder)
+    assert "\n" not in str(error.value)
+
+
+WRONG = (None, 3, "x", [], {}, [3], {"a": 3}, True)
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *(("1_Pooling/config.json", key) for key in ("pooling_mode", "include_prompt")),
+        *(("tokenizer_config.json", key) for key in ("model_max_length", "auto_map")),
+        *(("sentence_bert_config.json", key) for key in ("max_seq_length", "do_lower_case")),
+        ("model.safetensors.index.json", "weight_map"),
+    ],
+)
+def test_values_of_other_types_end_in_a_sentence_at_most(
+    folder: Path, name: str, key: str, value: object
+):
+    path = folder / name
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, key: value}))
+    with suppress(ModelError):  # nothing else, and no traceback
+        layout.read(source.find(str(folder)).folder)
 
 
 def test_an_index_that_is_none_is_told(folder: Path):
@@ -107,12 +203,13 @@ def test_steps_of_modules_json_are_those_of_sentence_transformers(folder: Path, 
 
 
 def test_code_that_a_model_brings_is_not_run(folder: Path):
-    """`auto_map` names it; transformers asks before it runs such code, or does what it is told."""
+    """`auto_map` names it; without that code the model would be another one, so it is refused."""
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\nclass Config: ...\n")
-    assert local.embed(local.load(folder), ["a"]).shape == (1, 64)
+    with pytest.raises(ModelError, match="auto_map"):
+        local.load(folder)
     assert not (folder / "ran").exists()
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from qwire.errors import InvalidRequestError
+from qwire.fingerprint import difference
 from qwire.interrupt import uninterrupted
 
 if TYPE_CHECKING:
@@ -126,9 +127,11 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """
     for name, value in now.items():
         if before.get(name) != value:
+            said = f"{name} was {before.get(name)!r} in the run before and is {value!r} now"
+            if name == "fingerprint" and (what := difference(str(before.get(name)), str(value))):
+                said += f" ({what})"
             raise InvalidRequestError(
-                f"{name} was {before.get(name)!r} in the run before and is {value!r} now: begin "
-                "anew with --overwrite, or resume with what it was"
+                f"{said}: begin anew with --overwrite, or resume with what it was"
             )
 
 

@@ -228,7 +228,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("model", "revision", "fingerprint", "server_version", "languages", "dimensions", "max_tokens", "pooling", "prompts", "device", "dtype", "limits", "reranker", "self_check")
+    __slots__ = ("model", "revision", "fingerprint", "server_version", "languages", "dimensions", "max_tokens", "pooling", "prompts", "device", "dtype", "limits", "reranker", "self_check", "unknown_config_keys")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,7 @@ class DescribeResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     RERANKER_FIELD_NUMBER: _ClassVar[int]
     SELF_CHECK_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CONFIG_KEYS_FIELD_NUMBER: _ClassVar[int]
     model: str
     revision: str
     fingerprint: str
@@ -257,7 +258,8 @@ class DescribeResponse(_message.Message):
     limits: Limits
     reranker: RerankerInfo
     self_check: SelfCheck
-    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., server_version: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., dimensions: _Optional[_Union[Dimensions, _Mapping]] = ..., max_tokens: _Optional[int] = ..., pooling: _Optional[str] = ..., prompts: _Optional[_Union[Prompts, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., reranker: _Optional[_Union[RerankerInfo, _Mapping]] = ..., self_check: _Optional[_Union[SelfCheck, _Mapping]] = ...) -> None: ...
+    unknown_config_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., server_version: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., dimensions: _Optional[_Union[Dimensions, _Mapping]] = ..., max_tokens: _Optional[int] = ..., pooling: _Optional[str] = ..., prompts: _Optional[_Union[Prompts, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., reranker: _Optional[_Union[RerankerInfo, _Mapping]] = ..., self_check: _Optional[_Union[SelfCheck, _Mapping]] = ..., unknown_config_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SelfCheck(_message.Message):
     __slots__ = ("lowest_cosine", "texts", "dtype")
@@ -270,7 +272,7 @@ class SelfCheck(_message.Message):
     def __init__(self, lowest_cosine: _Optional[float] = ..., texts: _Optional[int] = ..., dtype: _Optional[str] = ...) -> None: ...
 
 class RerankerInfo(_message.Message):
-    __slots__ = ("model", "revision", "fingerprint", "max_tokens", "instruction", "device", "dtype", "self_check")
+    __slots__ = ("model", "revision", "fingerprint", "max_tokens", "instruction", "device", "dtype", "self_check", "unknown_config_keys")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +281,7 @@ class RerankerInfo(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SELF_CHECK_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CONFIG_KEYS_FIELD_NUMBER: _ClassVar[int]
     model: str
     revision: str
     fingerprint: str
@@ -287,7 +290,8 @@ class RerankerInfo(_message.Message):
     device: str
     dtype: str
     self_check: SelfCheck
-    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_tokens: _Optional[int] = ..., instruction: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., self_check: _Optional[_Union[SelfCheck, _Mapping]] = ...) -> None: ...
+    unknown_config_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_tokens: _Optional[int] = ..., instruction: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., self_check: _Optional[_Union[SelfCheck, _Mapping]] = ..., unknown_config_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Dimensions(_message.Message):
     __slots__ = ("native", "smallest")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qwire.fingerprint import difference
 from qwire_server.engine.work import RequestClass, RowForm
 from qwire_server.errors import (
     FingerprintMismatch,
@@ -67,6 +68,7 @@ class Served:
     Attributes:
         peak_flops: operations a second of its device in its dtype at best, measured at start; 0 if
             unknown.
+        unknown_config_keys: keys of its config.json that are not known to change nothing.
     """
 
     model: str
@@ -85,6 +87,7 @@ class Served:
     given: str = ""  # the word after --model or --reranker, which is a name too
     checked: Checked | None = None  # None where a test or a benchmark brings its own model
     peak_flops: float = 0.0
+    unknown_config_keys: tuple[str, ...] = ()
 
     def plan(self, call: Call, options: Options) -> Plan:
         """Check a request's options.
@@ -156,10 +159,11 @@ class Served:
         if model and not self.answers_to(model):
             raise ModelNotFound(f"{_shown(model)} is not served here, {self.model} is")
         if expected and expected != self.fingerprint:
+            what = difference(expected, self.fingerprint)
             raise FingerprintMismatch(
                 f"the index was made with fingerprint {_shown(expected)}, this server's is "
-                f"{self.fingerprint} ({self.model}): their vectors must not be mixed; embed the "
-                "index anew, or serve the model that made it"
+                f"{self.fingerprint} ({self.model}){what and f': {what}'}; their vectors must not "
+                "be mixed: embed the index anew, or serve the model that made it"
             )
 
     def answers_to(self, name: str) -> bool:

@@ -1,15 +1,16 @@
 """Refuses a model folder whose files lead out of it, or would bring in what is not there.
 
-A folder may come from anywhere. What is read of it must lie in it; a hub's cache keeps files as
-links into its own `blobs`, and those are followed.
+A folder may come from anywhere. What is read of it must lie in it, at any depth; a hub's cache
+keeps files as links into its own `blobs`, and those are followed.
 """
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwire_server.checkpoint.json_files import read_json
 from qwire_server.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,10 +27,9 @@ def check(folder: Path) -> None:
         ModelError: one lies elsewhere, or names something elsewhere.
     """
     whole = folder.resolve()
-    roots = (whole, *_blobs(whole))
-    for path in _entries(folder):
-        found = path.resolve()
-        if not any(found.is_relative_to(root) for root in roots):
+    roots = (whole, *blobs_of(whole))
+    for path in _links(folder):
+        if not any(_target(path).is_relative_to(root) for root in roots):
             raise ModelError(
                 f"{path} leads out of the model's folder: put the file itself there, or name the "
                 "folder that holds it"
@@ -43,25 +43,34 @@ def check(folder: Path) -> None:
         )
 
 
-def _entries(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        yield path
-        if path.is_dir():
-            yield from path.iterdir()
-
-
-def _blobs(folder: Path) -> list[Path]:
+def blobs_of(folder: Path) -> list[Path]:
     """Of the cache that a folder is a snapshot in: `<model>/snapshots/<commit>`."""
     if folder.parent.name != "snapshots":
         return []
     return [(folder.parent.parent / "blobs").resolve()]
 
 
+def _links(folder: Path) -> Iterator[Path]:
+    """Symbolic links at any depth; what is none lies where its folder does."""
+    for parent, folders, files in os.walk(folder):  # links to folders are not followed
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if path.is_symlink():
+                yield path
+
+
+def _target(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise ModelError(f"{link} cannot be followed: {error}") from error
+
+
 def _check_index(path: Path) -> None:
     try:
-        names = set(json.loads(path.read_text("utf-8"))["weight_map"].values())
+        names = set(read_json(path)["weight_map"].values())
         outside = sorted(name for name in names if Path(name).name != name)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not an index of weights: {error}") from error
     if outside:
         raise ModelError(f"{path} names {outside[0]!r}, which is not a file of the model's folder")

@@ -7,11 +7,20 @@ https://sbert.net/docs/sentence_transformer/usage/custom_models.html
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from qwire_server.checkpoint.architectures import model_types
+from qwire_server.checkpoint.config_check import check_config
+from qwire_server.checkpoint.json_files import (
+    not_as_it_should_be,
+    positive,
+    read_object,
+    read_objects,
+    shown,
+)
 from qwire_server.checkpoint.model_prompts import Prompts, read_prompts
+from qwire_server.checkpoint.sentence_config import check_sentence_config
 from qwire_server.errors import ModelError
 
 if TYPE_CHECKING:
@@ -34,7 +43,11 @@ _MATRYOSHKA_MIN = 32  # the Qwen3-Embedding model card: 32 up to the native dime
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Everything a model folder says that matters for serving it."""
+    """Everything a model folder says that matters for serving it.
+
+    Attributes:
+        unknown_keys: of its config.json, in neither list of `architectures`.
+    """
 
     model_type: str
     hidden_size: int
@@ -45,6 +58,7 @@ class Layout:
     min_dimensions: int
     languages: tuple[str, ...]
     lower_case: bool
+    unknown_keys: tuple[str, ...] = ()
 
 
 def read(
@@ -75,82 +89,68 @@ def read(
 def _read(
     folder: Path, pooling: str, query_prompt: str | None, document_prompt: str | None
 ) -> Layout:
-    config = read_json(folder / "config.json")
+    path = folder / "config.json"
+    config = read_object(path)
     _refuse_rerankers(folder, config)
-    model_type = config.get("model_type", "")
-    _refuse_unserved(folder, config, model_type)
-    bert_config = read_json(folder / "sentence_bert_config.json", missing={})
-    prompts = read_json(folder / "config_sentence_transformers.json", missing={})
-    hidden_size = int(config["hidden_size"])
+    model_type = _served_type(folder, config)
+    unknown = check_config(path, config, "embedding")
+    bert_config = check_sentence_config(folder)
+    prompts = read_object(folder / "config_sentence_transformers.json", missing={})
+    hidden_size: int = config["hidden_size"]
     is_qwen = model_type == "qwen3"
     return Layout(
         model_type=model_type,
         hidden_size=hidden_size,
-        vocab_size=int(config["vocab_size"]),
+        vocab_size=config["vocab_size"],
         max_tokens=_max_tokens(folder, config, bert_config),
         pooling=_pooling(folder, pooling),
         prompts=read_prompts(prompts, query_prompt, document_prompt),
         min_dimensions=min(_MATRYOSHKA_MIN, hidden_size) if is_qwen else hidden_size,
         languages=_languages(folder) or (("mul",) if is_qwen else ()),
         lower_case=bool(bert_config.get("do_lower_case", False)),
+        unknown_keys=unknown,
     )
 
 
-def read_json(path: Path, missing: Any = None) -> Any:
-    """Parse a JSON file; `missing` instead of a file that is not there."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        if missing is not None:
-            return missing
-        raise ModelError(
-            f"{path.parent} has no {path.name}: a model folder in the sentence-transformers layout "
-            "is needed, as huggingface_hub downloads it"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-
-
 def _refuse_rerankers(folder: Path, config: dict[str, Any]) -> None:
-    architecture = str((config.get("architectures") or [""])[0])
-    if architecture.endswith("ForSequenceClassification"):
+    architectures = config.get("architectures")
+    first = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    if first.endswith("ForSequenceClassification"):
         raise ModelError(
-            f"{folder} holds a classifier ({architecture}), not an embedding model: a reranker is "
+            f"{folder} holds a classifier ({first}), not an embedding model: a reranker is "
             "served with --reranker"
         )
 
 
-def _refuse_unserved(folder: Path, config: dict[str, Any], model_type: str) -> None:
-    if model_type not in {"qwen3", "bert"}:
+def _served_type(folder: Path, config: dict[str, Any]) -> str:
+    model_type = config.get("model_type", "")
+    if model_type not in model_types("embedding"):
         raise ModelError(
-            f"{folder} holds a model of type {model_type!r}; served are qwen3 (Qwen3-Embedding) "
-            "and bert"
+            f"{folder} holds a model of type {shown(model_type)}; served are qwen3 "
+            "(Qwen3-Embedding) and bert"
         )
-    if config.get("use_sliding_window"):
-        raise ModelError(f"{folder}: sliding-window attention is not served")
-    if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
-        raise ModelError(
-            f"{folder}: this variant of bert is not served (decoder, or relative positions)"
-        )
+    return str(model_type)
 
 
 def _max_tokens(folder: Path, config: dict[str, Any], bert_config: dict[str, Any]) -> int:
-    if limit := bert_config.get("max_seq_length"):
-        return min(int(limit), int(config["max_position_embeddings"]))
-    tokenizer = read_json(folder / "tokenizer_config.json", missing={})
-    longest = tokenizer.get("model_max_length") or config["max_position_embeddings"]
-    return min(int(longest), int(config["max_position_embeddings"]))
+    longest: int = config["max_position_embeddings"]
+    if (limit := bert_config.get("max_seq_length")) is not None:
+        path = folder / "sentence_bert_config.json"
+        return min(positive(path, "max_seq_length", limit), longest)
+    path = folder / "tokenizer_config.json"
+    limit = read_object(path, missing={}).get("model_max_length")
+    return longest if limit is None else min(positive(path, "model_max_length", limit), longest)
 
 
 def _pooling(folder: Path, wanted: str) -> Pooling:
-    modules = read_json(folder / "modules.json", missing=[])
+    modules = read_objects(folder / "modules.json")
     if not modules and wanted == "auto":
         raise ModelError(
             f"{folder} has no modules.json, so it does not say how tokens become one vector: "
             "set --pooling last, mean or cls (Qwen3-Embedding uses last); a reranker is served "
             "with --reranker"
         )
-    steps = [(str(m["type"]), str(m["path"])) for m in modules]
+    steps = [_step(folder, module) for module in modules]
     for step, _ in steps:
         package, _, name = step.rpartition(".")
         if package.partition(".")[0] != "sentence_transformers" or name not in _STEPS:
@@ -163,11 +163,19 @@ def _pooling(folder: Path, wanted: str) -> Pooling:
     return _read_pooling(_inside(folder, path) / "config.json")
 
 
+def _step(folder: Path, module: dict[str, Any]) -> tuple[str, str]:
+    """Type and folder of one step of modules.json."""
+    step, path = module.get("type"), module.get("path")
+    if not isinstance(step, str) or not isinstance(path, str):
+        raise not_as_it_should_be(folder / "modules.json", "a step has no type or no path")
+    return step, path
+
+
 def _read_pooling(path: Path) -> Pooling:
-    config = read_json(path)
+    config = read_object(path)
     mode = config.get("pooling_mode") or [v for k, v in _OLD_POOLING_KEYS if config.get(k)]
-    modes = [mode] if isinstance(mode, str) else list(mode)
-    if len(modes) != 1 or modes[0] not in _POOLING_NAMES:
+    modes = mode if isinstance(mode, list) else [mode]
+    if len(modes) != 1 or str(modes[0]) not in _POOLING_NAMES:
         raise ModelError(f"{path}: pooling {modes} is not served; last token, mean and cls are")
     if not config.get("include_prompt", True):
         raise ModelError(f"{path}: pooling without the prompt's tokens is not served")

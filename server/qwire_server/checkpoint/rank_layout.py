@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from qwire_server.checkpoint.layout import read_json
+from qwire_server.checkpoint.architectures import model_types
+from qwire_server.checkpoint.config_check import check_config
+from qwire_server.checkpoint.json_files import positive, read_object, read_objects, shown
 from qwire_server.errors import ModelError
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 RankKind = Literal["yes_no", "classifier"]
 
-_CLASSIFIERS = ("bert", "xlm-roberta", "qwen3")
 _DEFAULT_LABELS = 2  # of a config.json that names none, as transformers reads it
 
 
@@ -29,6 +30,7 @@ class RankLayout:
     Attributes:
         max_tokens: that its positions allow, of prompt, query and document together.
         tells_segments: whether the model is told which tokens are the document's.
+        unknown_keys: of its config.json, in neither list of `architectures`.
     """
 
     kind: RankKind
@@ -36,6 +38,7 @@ class RankLayout:
     vocab_size: int
     max_tokens: int
     tells_segments: bool
+    unknown_keys: tuple[str, ...] = ()
 
     @property
     def takes_instruction(self) -> bool:
@@ -57,50 +60,53 @@ def read_reranker(folder: Path) -> RankLayout:
 
 
 def _read(folder: Path) -> RankLayout:
-    config = read_json(folder / "config.json")
-    model_type = str(config.get("model_type", ""))
-    architecture = str((config.get("architectures") or [""])[0])
+    path = folder / "config.json"
+    config = read_object(path)
     _refuse_embedding_models(folder)
-    kind = _kind(folder, model_type, architecture)
+    kind = _kind(folder, config)
+    unknown = check_config(path, config, "reranking")
     if kind == "classifier":
         _check_labels(folder, config)
-    if config.get("use_sliding_window"):
-        raise ModelError(f"{folder}: sliding-window attention is not served")
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        raise ModelError(f"{folder}: this variant of {model_type} is not served (positions)")
-    tokenizer = read_json(folder / "tokenizer_config.json", missing={})
+    model_type: str = config["model_type"]
+    tokenizer = read_object(folder / "tokenizer_config.json", missing={})
     return RankLayout(
         kind,
         model_type,
-        vocab_size=int(config["vocab_size"]),
-        max_tokens=_max_tokens(config, tokenizer),
+        vocab_size=config["vocab_size"],
+        max_tokens=_max_tokens(folder, config, tokenizer),
         tells_segments=model_type == "bert" and _has_segments(tokenizer),
+        unknown_keys=unknown,
     )
 
 
 def _refuse_embedding_models(folder: Path) -> None:
-    modules = read_json(folder / "modules.json", missing=[])
-    if any(str(module["type"]).endswith(".Pooling") for module in modules):
+    modules = read_objects(folder / "modules.json")
+    if any(str(module.get("type")).endswith(".Pooling") for module in modules):
         raise ModelError(
             f"{folder} holds an embedding model (its modules.json has a Pooling): serve it with "
             "--model; a reranker is, for example, Qwen/Qwen3-Reranker-0.6B"
         )
 
 
-def _kind(folder: Path, model_type: str, architecture: str) -> RankKind:
-    if architecture == "Qwen3ForCausalLM":
+def _kind(folder: Path, config: dict[str, Any]) -> RankKind:
+    model_type, architectures = config.get("model_type", ""), config.get("architectures")
+    listed = architectures if isinstance(architectures, list) else []
+    architecture = str(listed[0]) if listed else ""
+    if model_type == "qwen3" and architecture == "Qwen3ForCausalLM":
         return "yes_no"
-    if architecture.endswith("ForSequenceClassification") and model_type in _CLASSIFIERS:
+    served = model_types("reranking")
+    if architecture.endswith("ForSequenceClassification") and model_type in served:
         return "classifier"
     raise ModelError(
-        f"{folder} holds a {architecture or 'model'} of type {model_type!r}; served as rerankers "
-        "are Qwen3ForCausalLM (Qwen3-Reranker), and ForSequenceClassification of "
-        f"{', '.join(_CLASSIFIERS)}"
+        f"{folder} holds a {architecture or 'model'} of type {shown(model_type)}; served as "
+        "rerankers are Qwen3ForCausalLM (Qwen3-Reranker), and ForSequenceClassification of "
+        f"{', '.join(served)}"
     )
 
 
 def _check_labels(folder: Path, config: dict[str, Any]) -> None:
-    labels = len(config["id2label"]) if "id2label" in config else _DEFAULT_LABELS
+    named = config.get("id2label")
+    labels = len(named) if isinstance(named, dict) else config.get("num_labels", _DEFAULT_LABELS)
     if labels != 1:
         raise ModelError(f"{folder}: a classifier with {labels} labels; a reranker has one")
 
@@ -111,8 +117,12 @@ def _has_segments(tokenizer: dict[str, Any]) -> bool:
     return "token_type_ids" in tokenizer.get("model_input_names", default)
 
 
-def _max_tokens(config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
-    positions = int(config["max_position_embeddings"])
+def _max_tokens(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
+    positions: int = config["max_position_embeddings"]
     if config["model_type"] == "xlm-roberta":  # its first position comes after the padding's
         positions -= int(config.get("pad_token_id", 1)) + 1
-    return min(int(tokenizer.get("model_max_length") or positions), positions)
+    if (limit := tokenizer.get("model_max_length")) is not None:
+        positions = min(
+            positive(folder / "tokenizer_config.json", "model_max_length", limit), positions
+        )
+    return positions

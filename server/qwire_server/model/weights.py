@@ -14,6 +14,7 @@ from qwire_server.errors import ModelError
 from qwire_server.model import attention
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -43,6 +44,7 @@ def load(
     options = {"add_pooling_layer": False} if layout.model_type == "bert" else {}
     model, info = _read(AutoModel, folder, dtype, **options)
     _account(folder, info, unused=_UNUSED)
+    _refuse_not_finite(folder, model)
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded
 
@@ -55,11 +57,14 @@ def load_classifier(folder: Path, device: torch.device, dtype: torch.dtype) -> P
     """
     model, info = _read(AutoModelForSequenceClassification, folder, dtype)
     _account(folder, info, unused=_COMPUTED)
+    _refuse_not_finite(folder, model)
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded
 
 
-def output_rows(folder: Path, model: PreTrainedModel, ids: tuple[int, ...]) -> torch.Tensor:
+def output_rows(
+    files: Sequence[Path], model: PreTrainedModel, ids: tuple[int, ...]
+) -> torch.Tensor:
     """Rows of the output embedding of a causal model, (ids, hidden), on the model's device.
 
     They are those of its input embedding if the two are tied, else of the file's `lm_head`.
@@ -71,12 +76,14 @@ def output_rows(folder: Path, model: PreTrainedModel, ids: tuple[int, ...]) -> t
         table = model.get_input_embeddings().weight
         assert isinstance(table, torch.Tensor)
         return table[torch.tensor(ids, device=model.device)].detach()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in files:
         with safe_open(path, framework="pt") as file:
             if _OUTPUT in file.keys():  # noqa: SIM118  not a mapping
                 rows = file.get_slice(_OUTPUT)
                 return torch.cat([rows[i : i + 1] for i in ids]).to(model.device)
-    raise ModelError(f"{folder} has no {_OUTPUT}: not a causal model, so no Qwen3-Reranker")
+    raise ModelError(
+        f"{files[0].parent} has no {_OUTPUT}: not a causal model, so no Qwen3-Reranker"
+    )
 
 
 def _read(
@@ -96,6 +103,11 @@ def _read(
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            # Of config.json; they would change no vector, and break or slow down the forward.
+            output_attentions=False,
+            output_hidden_states=False,
+            return_dict=True,
+            chunk_size_feed_forward=0,
             **options,
         )
     except Exception as error:  # transformers and safetensors raise many kinds
@@ -111,3 +123,13 @@ def _account(folder: Path, info: dict[str, list[str]], unused: re.Pattern[str]) 
         parts = {"missing": missing, "unknown": strange, "misshapen": info.get("mismatched_keys")}
         told = "; ".join(f"{len(v)} {k}, such as {min(map(str, v))}" for k, v in parts.items() if v)
         raise ModelError(f"the weights in {folder} do not match the model: {told}")
+
+
+def _refuse_not_finite(folder: Path, model: PreTrainedModel) -> None:
+    """A weight that is NaN spoils every vector, or those of one token."""
+    for name, weight in model.named_parameters():
+        if weight.numel() and not all(bound.isfinite() for bound in torch.aminmax(weight.detach())):
+            raise ModelError(
+                f"the weights in {folder} hold NaN or infinity: {name} does in {weight.dtype}, so "
+                "the files are damaged or come from a training that failed; get them again"
+            )

@@ -147,6 +147,7 @@ def _unpack_model(facts: Facts) -> Carried:
                 **served,
                 "languages": tuple(served["languages"]),
                 "aliases": tuple(served["aliases"]),
+                "unknown_config_keys": tuple(served["unknown_config_keys"]),
                 "prompts": Prompts(**served["prompts"]),
                 "limits": Limits(**served["limits"]),
                 "checked": Checked(**checked) if checked else None,

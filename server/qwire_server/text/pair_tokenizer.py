@@ -69,16 +69,22 @@ class PairTokenizer:
 
     @classmethod
     def load(
-        cls, folder: Path, *, vocab_size: int, max_tokens: int, takes_instruction: bool
+        cls,
+        folder: Path,
+        *,
+        vocab_size: int,
+        max_tokens: int,
+        takes_instruction: bool,
+        config: dict[str, Any] | None = None,
     ) -> PairTokenizer:
-        """Read tokenizer.json.
+        """Make it of `config`, see `ReferenceTokenizer`, or of tokenizer.json alone.
 
         Raises:
             ModelError: it is missing or broken, or does not fit the model or its prompt.
         """
         path = folder / "tokenizer.json"
         try:
-            config = json.loads(path.read_text("utf-8"))
+            config = config or json.loads(path.read_text("utf-8"))
             marks = _plain(json.dumps(config))
             words = _plain(json.dumps({**config, "added_tokens": []}))
         except FileNotFoundError:
@@ -173,6 +179,24 @@ class PairTokenizer:
         error.tokens, error.max_tokens = tokens, self.max_tokens
         return error
 
+    def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of single texts as they are, untruncated, special ones included."""
+        return [encoding.ids for encoding in self._marks.encode_batch(list(texts))]
+
+    def yes_no_ids(self) -> tuple[int, int]:
+        """Ids of the two answers of Qwen3-Reranker.
+
+        Raises:
+            ModelError: the tokenizer does not have them as single tokens.
+        """
+        encoded = (self._marks.encode(word, add_special_tokens=False) for word in ("yes", "no"))
+        answers = [encoding.ids for encoding in encoded]
+        if [len(ids) for ids in answers] != [1, 1]:
+            raise ModelError(
+                "tokenizer.json has no single tokens for yes and no: this is no Qwen3-Reranker"
+            )
+        return answers[0][0], answers[1][0]
+
     def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[Spelled]:
         """Tokens of single texts, as the whole tokenizer sees them."""
         return spell(self._marks, [prompt + text for text in texts], special=special)
@@ -183,19 +207,6 @@ class PairTokenizer:
 
     def _count_unknown(self, ids: NDArray[np.int32]) -> int:
         return 0 if self._unknown_id is None else int((ids == self._unknown_id).sum())
-
-
-def yes_no_ids(folder: Path) -> tuple[int, int]:
-    """Ids of the two answers of Qwen3-Reranker.
-
-    Raises:
-        ModelError: the tokenizer does not have them as single tokens.
-    """
-    marks = _plain((folder / "tokenizer.json").read_text("utf-8"))
-    answers = [marks.encode(word, add_special_tokens=False).ids for word in ("yes", "no")]
-    if [len(ids) for ids in answers] != [1, 1]:
-        raise ModelError(f"{folder}: yes and no are no single tokens: this is no Qwen3-Reranker")
-    return answers[0][0], answers[1][0]
 
 
 def _plain(config: str) -> RustTokenizer:

@@ -68,9 +68,15 @@ class Tokenizer:
 
     @classmethod
     def load(
-        cls, folder: Path, *, vocab_size: int, max_tokens: int, lower_case: bool = False
+        cls,
+        folder: Path,
+        *,
+        vocab_size: int,
+        max_tokens: int,
+        lower_case: bool = False,
+        config: dict[str, Any] | None = None,
     ) -> Tokenizer:
-        """Read tokenizer.json.
+        """Make it of `config`, see `ReferenceTokenizer`, or of tokenizer.json alone.
 
         Added tokens beyond the model's embedding table are taken out, so that their text, such as
         `<think>`, is encoded as ordinary characters. (Qwen3-Embedding 4B and 8B have 151,665 rows,
@@ -81,7 +87,7 @@ class Tokenizer:
         """
         path = folder / "tokenizer.json"
         try:
-            config = json.loads(path.read_text("utf-8"))
+            config = config or json.loads(path.read_text("utf-8"))
             _drop_added_tokens(config, vocab_size)
             rust = RustTokenizer.from_str(json.dumps(config))
         except FileNotFoundError:
@@ -90,7 +96,7 @@ class Tokenizer:
             raise ModelError(f"{path} cannot be read: {error}") from error
         rust.no_padding()
         rust.no_truncation()
-        largest = max(rust.get_vocab(with_added_tokens=True).values())
+        largest = max(rust.get_vocab(with_added_tokens=True).values(), default=0)
         if largest >= vocab_size:
             raise ModelError(
                 f"{path}: token id {largest} lies beyond the model's {vocab_size} embeddings"
@@ -148,6 +154,10 @@ class Tokenizer:
         full = [self._lower(prompt + text) for text in texts]
         ids = [np.array(e.ids, dtype=np.int32) for e in self._rust.encode_batch_fast(full)]
         return [len(i) for i in ids], [self._count_unknown(i) for i in ids]
+
+    def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of texts as they are, untruncated, special ones included."""
+        return [encoding.ids for encoding in self._rust.encode_batch(list(texts))]
 
     def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[Spelled]:
         """Tokens of each text, prompt included; special ones around it only if asked for."""

@@ -115,6 +115,7 @@ def describe_response(served: Served | None, reranker: Reranker | None) -> pb.De
                 device=ranks.device,
                 dtype=ranks.dtype,
                 self_check=_self_check(ranks.checked),
+                unknown_config_keys=ranks.unknown_config_keys,
             )
         )
     return response
@@ -141,6 +142,7 @@ def _description(served: Served) -> pb.DescribeResponse:
         dtype=served.dtype,
         limits=_limits(served.limits),
         self_check=_self_check(served.checked),
+        unknown_config_keys=served.unknown_config_keys,
     )
 
 
