@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -79,7 +79,7 @@ def decoded(data: bytes, kind: type[M], max_elements: int) -> M:
         InvalidRequest: it is no message of this kind.
     """
     if len(data) > max_elements:  # an element has a byte at least
-        _check_elements(data, _packed(kind), max_elements)
+        _check_elements(data, _packed(cast("type[Message]", kind)), max_elements)
     try:
         return kind.FromString(data)
     except DecodeError:
@@ -127,14 +127,15 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
 @cache
 def _packed(kind: type[Message]) -> frozenset[int]:
     """Numbers of the fields that hold many numbers in one block."""
+    fields: list[Any] = list(kind.DESCRIPTOR.fields)
     return frozenset(
         field.number
-        for field in kind.DESCRIPTOR.fields
+        for field in fields
         if _is_repeated(field) and field.cpp_type not in _NOT_PACKED
     )
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def _is_repeated(field: Any) -> bool:
     if hasattr(field, "is_repeated"):  # `label` is deprecated where there is this
         return bool(field.is_repeated)
-    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
+    return bool(field.label == field.LABEL_REPEATED)
