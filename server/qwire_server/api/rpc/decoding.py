@@ -8,8 +8,7 @@ million empty texts. The elements are counted in the bytes, before a message is 
 from __future__ import annotations
 
 import zlib
-from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -79,7 +78,7 @@ def decoded(data: bytes, kind: type[M], max_elements: int) -> M:
         InvalidRequest: it is no message of this kind.
     """
     if len(data) > max_elements:  # an element has a byte at least
-        _check_elements(data, _packed(cast("type[Message]", kind)), max_elements)
+        _check_elements(data, _packed(kind), max_elements)
     try:
         return kind.FromString(data)
     except DecodeError:
@@ -124,7 +123,6 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
     raise InvalidRequest(_UNREADABLE)
 
 
-@cache
 def _packed(kind: type[Message]) -> frozenset[int]:
     """Numbers of the fields that hold many numbers in one block."""
     fields: list[Any] = list(kind.DESCRIPTOR.fields)
