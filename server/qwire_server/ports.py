@@ -10,9 +10,10 @@ from qwire_server.api.http.guard import Guard as HttpGuard
 from qwire_server.api.http.listener import listen as listen_http
 from qwire_server.api.http.protocol import ConnectionLimits
 from qwire_server.api.http.rules import Rules, allowed_hosts
+from qwire_server.api.rpc.decoder import MessageDecoder
 from qwire_server.api.rpc.door import Door
 from qwire_server.api.rpc.listener import listen as listen_grpc
-from qwire_server.api.rpc.messages import CheckedMessages, MessageDecoder
+from qwire_server.api.rpc.messages import CheckedMessages
 from qwire_server.api.rpc.names import AllowedNames
 from qwire_server.api.rpc.options import server_options
 from qwire_server.api.rpc.rules import StreamRules, lifetime

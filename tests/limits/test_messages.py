@@ -16,9 +16,9 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from qwire.v1 import embedding_pb2 as pb
 from qwire.v1 import rerank_pb2
-from qwire_server.api.rpc import messages
+from qwire_server.api.rpc import decoder as decoder_module
+from qwire_server.api.rpc.decoder import MessageDecoder
 from qwire_server.api.rpc.decoding import decoded, decompressed, is_compressed
-from qwire_server.api.rpc.messages import MessageDecoder
 from qwire_server.api.rpc.needs import LABELS
 from qwire_server.errors import InvalidRequest, Overloaded, RequestTooLarge
 from qwire_server.pb.tei.v1 import tei_pb2
@@ -143,7 +143,7 @@ def test_what_is_broken_or_goes_on_after_its_end_is_refused(compress):
 
 
 async def test_messages_of_all_calls_together_are_bounded(monkeypatch):
-    monkeypatch.setattr(messages, "_MAX_HELD_BYTES", 3000)
+    monkeypatch.setattr(decoder_module, "_MAX_HELD_BYTES", 3000)
     decoder = MessageDecoder(MOST)
     body = pb.EmbedRequest(texts=["a" * 1000]).SerializeToString()
     held = [(await decoder.decode(body, pb.EmbedRequest))[1] for _ in range(2)]

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 from qwire_server.api.dispatch import Sink
 from qwire_server.api.gather import Gather
-from qwire_server.api.served import MAX_INSTRUCTION_BYTES
 from qwire_server.api.timings import Stopwatch
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.engine.queue.estimator import Estimator
 from qwire_server.engine.work import NO_ROWS, Work
 from qwire_server.text.encoded import Encoded
-from qwire_server.text.pool import SLICE_CHARS, checked, slices
+from qwire_server.text.pool import checked, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from qwire_server.api.books import Books
     from qwire_server.api.call import Call, Options
@@ -247,13 +246,3 @@ class Embedder:
 def asker(call: Call, plan: Plan) -> Asker:
     """Whose work a request is."""
     return Asker(call.client, plan.request_class)
-
-
-def parts_of(texts: Sequence[str], prompt: str = "") -> Iterator[tuple[Sequence[str], int]]:
-    """Slices of texts for the tokeniser, and the characters of each, a prompt before each text.
-
-    A longer prompt than `MAX_INSTRUCTION_BYTES` is a query's, and tokenised once for each slice.
-    """
-    sizes = [len(text) + min(len(prompt), MAX_INSTRUCTION_BYTES) for text in texts]
-    for part in slices(sizes, SLICE_CHARS):
-        yield texts[part], sum(sizes[part])

@@ -10,10 +10,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qwire_server.api.embedder import parts_of
 from qwire_server.engine.queue.admission import Asker
 from qwire_server.errors import InvalidRequest, RequestTooLarge
-from qwire_server.text.pool import SLICE_CHARS, slices
+from qwire_server.text.pool import SLICE_CHARS, parts_of, slices
 from qwire_server.text.spelling import Spelled
 
 if TYPE_CHECKING:

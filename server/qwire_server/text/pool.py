@@ -24,6 +24,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger("qwire.server")
 SLICE_TEXTS = 64  # about 5 ms of work: how long a question may have to wait for a job's slice
 SLICE_CHARS = 256 * 1024  # one text of that size takes 0.05 to 1 s
+_PROMPT_CHARS = 8 * 1024
 LONG_CHARS = 32 * 1024  # of a slice that counts as long
 
 
@@ -40,6 +41,16 @@ def slices(sizes: Sequence[int], most: int) -> Iterator[slice]:
         total += size
     if first < len(sizes):
         yield slice(first, len(sizes))
+
+
+def parts_of(texts: Sequence[str], prompt: str = "") -> Iterator[tuple[Sequence[str], int]]:
+    """Slices of texts for the tokeniser, and the characters of each, a prompt before each text.
+
+    A longer prompt than an instruction may be is a query's, and tokenised once for each slice.
+    """
+    sizes = [len(text) + min(len(prompt), _PROMPT_CHARS) for text in texts]
+    for part in slices(sizes, SLICE_CHARS):
+        yield texts[part], sum(sizes[part])
 
 
 @dataclass(order=True, slots=True)

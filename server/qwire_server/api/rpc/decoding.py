@@ -8,8 +8,7 @@ million empty texts. The elements are counted in the bytes, before a message is 
 from __future__ import annotations
 
 import zlib
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -124,17 +123,17 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
     raise InvalidRequest(_UNREADABLE)
 
 
-@cache
 def _packed(kind: type[Message]) -> frozenset[int]:
     """Numbers of the fields that hold many numbers in one block."""
+    fields: list[Any] = list(kind.DESCRIPTOR.fields)
     return frozenset(
         field.number
-        for field in kind.DESCRIPTOR.fields
+        for field in fields
         if _is_repeated(field) and field.cpp_type not in _NOT_PACKED
     )
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def _is_repeated(field: Any) -> bool:
     if hasattr(field, "is_repeated"):  # `label` is deprecated where there is this
         return bool(field.is_repeated)
-    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
+    return bool(field.label == field.LABEL_REPEATED)
