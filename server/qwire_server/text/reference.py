@@ -115,7 +115,7 @@ def _load(folder: Path) -> Any:
 
     logging.set_verbosity_error()  # its advice is for those who train
     try:
-        return AutoTokenizer.from_pretrained(
+        return AutoTokenizer.from_pretrained(  # nosec B615  # a folder of this machine
             str(folder), use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
     except Exception as error:  # transformers and tokenizers raise many kinds
