@@ -64,9 +64,9 @@ def _read(folder: Path) -> RankLayout:
     config = read_object(path)
     _refuse_embedding_models(folder)
     kind = _kind(folder, config)
-    unknown = check_config(path, config, "reranking")
     if kind == "classifier":
         _check_labels(folder, config)
+    unknown = check_config(path, config, "reranking")
     model_type: str = config["model_type"]
     tokenizer = read_object(folder / "tokenizer_config.json", missing={})
     return RankLayout(

@@ -189,13 +189,10 @@ class PairTokenizer:
         Raises:
             ModelError: the tokenizer does not have them as single tokens.
         """
-        encoded = (self._marks.encode(word, add_special_tokens=False) for word in ("yes", "no"))
-        answers = [encoding.ids for encoding in encoded]
-        if [len(ids) for ids in answers] != [1, 1]:
-            raise ModelError(
-                "tokenizer.json has no single tokens for yes and no: this is no Qwen3-Reranker"
-            )
-        return answers[0][0], answers[1][0]
+        yes, no = (self._marks.encode(w, add_special_tokens=False).ids for w in ("yes", "no"))
+        if len(yes) != 1 or len(no) != 1:
+            raise ModelError("yes and no are no single tokens here: this is no Qwen3-Reranker")
+        return yes[0], no[0]
 
     def spell(self, texts: Sequence[str], prompt: str, *, special: bool) -> list[Spelled]:
         """Tokens of single texts, as the whole tokenizer sees them."""
