@@ -166,7 +166,8 @@ def test_the_servers_hint_is_waited_for(server, client, pushback):
     assert server.count("Embed") == 2
 
 
-def test_a_hint_beyond_the_deadline_is_told_at_once(server, client):
+def test_a_hint_beyond_the_deadline_is_told_at_once(server, connect):
+    client = connect(server.target, timeout=10)
     server.refusals["Embed"].append(
         Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after_ms=60_000)
     )
