@@ -311,6 +311,7 @@ async def test_another_name_is_refused_before_anything_is_read(
         assert await call.code() == grpc.StatusCode.PERMISSION_DENIED
         assert "x.example, which --tls-allowed-names does not list" in await call.details()
         trailers = dict(await call.trailing_metadata())
+        await until(lambda: bool(picky.observer.requests))  # written once the status is sent
     (record,) = picky.observer.requests
     assert (record.method, record.client) == (path, "cert:x.example")
     assert record.code == "PERMISSION_DENIED"
