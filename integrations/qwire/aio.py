@@ -51,7 +51,7 @@ from qwire.progress import acounted as counted
 from qwire.ranking import Ranking, RerankJob
 from qwire.results import Embeddings, StreamItem, TokenCounts
 from qwire.split import as_query
-from qwire.state import Limits, State
+from qwire.state import CallLimits, State
 from qwire.stats import Stats, read_stats
 from qwire.stream import Flow
 from qwire.stream_codec import EmbedCodec
@@ -463,7 +463,7 @@ class AsyncClient:
             raise
 
     async def _stream_rest(
-        self, job: EmbedJob | RerankJob, limits: Limits, bar: Progress | None
+        self, job: EmbedJob | RerankJob, limits: CallLimits, bar: Progress | None
     ) -> None:
         """Send what no call has answered over a stream."""
         flow = list_flow(self._state, job, limits)
@@ -488,7 +488,7 @@ class AsyncClient:
             method,
             [Request(message, range(0))],
             lambda _, reply: replies.append(reply),
-            limits=Limits(seconds, max_attempts or self._state.config.max_attempts),
+            limits=CallLimits(seconds, max_attempts or self._state.config.max_attempts),
             window=1,
         )
         return replies[0]

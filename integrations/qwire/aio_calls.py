@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qwire.channels import Link, Method
     from qwire.jobs import Request
-    from qwire.state import Limits, State
+    from qwire.state import CallLimits, State
 
 # In place of a reply: the request is to be sent over a stream.
 TO_STREAM = object()
@@ -31,7 +31,7 @@ async def call_all(
     requests: Iterable[Request],
     on_reply: Callable[[range, Any], None],
     *,
-    limits: Limits,
+    limits: CallLimits,
     window: int,
 ) -> bool:
     """Send requests, at most `window` at a time, and hand over each reply as it comes.

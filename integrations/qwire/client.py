@@ -40,7 +40,7 @@ from qwire.progress import Progress, counted
 from qwire.ranking import Ranking, RerankJob
 from qwire.results import Embeddings, StreamItem, TokenCounts
 from qwire.split import as_query
-from qwire.state import Limits, State
+from qwire.state import CallLimits, State
 from qwire.stats import Stats, read_stats
 from qwire.stream import Flow
 from qwire.stream_codec import EmbedCodec
@@ -559,7 +559,9 @@ class Client:
             error.partial = job.partial()
             raise
 
-    def _stream_rest(self, job: EmbedJob | RerankJob, limits: Limits, bar: Progress | None) -> None:
+    def _stream_rest(
+        self, job: EmbedJob | RerankJob, limits: CallLimits, bar: Progress | None
+    ) -> None:
         """Send what no call has answered over a stream."""
         flow = list_flow(self._state, job, limits)
         texts = unanswered(job.texts)
@@ -583,7 +585,7 @@ class Client:
             method,
             [Request(message, range(0))],
             lambda _, reply: replies.append(reply),
-            limits=Limits(seconds, max_attempts or self._state.config.max_attempts),
+            limits=CallLimits(seconds, max_attempts or self._state.config.max_attempts),
             window=1,
         )
         return replies[0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from qwire.jobs import CountJob
 from qwire.ranking import RerankJob
 from qwire.split import TEXTS_PER_REQUEST
-from qwire.state import Limits
+from qwire.state import CallLimits
 from qwire.stream import Flow
 from qwire.stream_codec import EmbedListCodec, RerankListCodec
 
@@ -34,7 +34,7 @@ def call_limits(
     seconds: float,
     deadline: float | None,
     window: int,
-) -> Limits:
+) -> CallLimits:
     """How long the unary calls of a job may take.
 
     Args:
@@ -46,13 +46,15 @@ def call_limits(
     """
     max_attempts = state.config.max_attempts
     if deadline is not None:
-        return Limits(seconds, max_attempts, deadline)
+        return CallLimits(seconds, max_attempts, deadline)
     if isinstance(job, CountJob) or max_attempts == 1:
-        return Limits(seconds * window, max_attempts)  # requests of one list wait for each other
-    return Limits(seconds, max_attempts, may_stream=True)
+        return CallLimits(
+            seconds * window, max_attempts
+        )  # requests of one list wait for each other
+    return CallLimits(seconds, max_attempts, may_stream=True)
 
 
-def list_flow(state: State, job: EmbedJob | RerankJob, limits: Limits) -> Flow:
+def list_flow(state: State, job: EmbedJob | RerankJob, limits: CallLimits) -> Flow:
     """A stream for the texts of a job that no call has answered; its items are positions."""
     codec = RerankListCodec(job) if isinstance(job, RerankJob) else EmbedListCodec(job)
     return Flow(

@@ -99,7 +99,7 @@ _BETTER_STREAMED = frozenset({"OVERLOADED", "QUOTA_EXCEEDED", "DEADLINE_EXCEEDED
 
 
 @dataclass
-class Limits:
+class CallLimits:
     """How long the requests of one call may take.
 
     Attributes:
@@ -130,7 +130,7 @@ class Try:
     """One request on its way, however often it is sent."""
 
     request: Request
-    limits: Limits
+    limits: CallLimits
     started: float = field(default_factory=time.monotonic)
     attempts: int = 0
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
