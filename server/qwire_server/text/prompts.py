@@ -31,7 +31,11 @@ def prompt_named(prompts: Prompts, name: str) -> str:
     """
     if name not in prompts.named:
         listed = ", ".join(f'"{known}"' for known in prompts.named)
-        names = f"Available prompts: [{listed}]" if listed else "It has no prompts: leave `prompt_name` out"
+        names = (
+            f"Available prompts: [{listed}]"
+            if listed
+            else "It has no prompts: leave `prompt_name` out"
+        )
         raise InvalidRequest(f"the model has no prompt {name[:100]!a}. {names}")
     return prompts.named[name]
 
