@@ -94,7 +94,7 @@ async def _call(state: State, link: Link, method: Method, attempt: Try) -> Any:
                 raise attempt.error(UNREADABLE, state)
             return reply
         failure = read_failure(error)
-        if not state.closed and attempt.is_better_streamed(failure):
+        if not state.closed and attempt.is_better_streamed(failure, state):
             return TO_STREAM
         delay = None if state.closed else attempt.delay(failure, state)
         if delay is None:

@@ -147,7 +147,7 @@ def _settle(
             sign(error, state, attempt.request_id)
             raise
         return None
-    if not state.closed and attempt.is_better_streamed(failure):
+    if not state.closed and attempt.is_better_streamed(failure, state):
         return TO_STREAM
     delay = None if state.closed else attempt.delay(failure, state)
     if delay is None:

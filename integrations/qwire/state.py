@@ -151,8 +151,9 @@ class Try:
             headers.append(("qwire-max-wait-ms", str(milliseconds)))
         return headers
 
-    def is_better_streamed(self, failure: Failure) -> bool:
+    def is_better_streamed(self, failure: Failure, state: State) -> bool:
         """Whether the texts of this request, which failed so, are to go over a stream."""
+        state.reached = state.reached or failure.is_word
         if not self.limits.may_stream:
             return False
         if failure.code is None:

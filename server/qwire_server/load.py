@@ -90,6 +90,11 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     max_tokens = _max_tokens(settings, shape)
     files = weight_files(found.folder)
     report_unknown_keys(found, shape.unknown_keys)
+    # These take seconds to import; a wrong --model is named before. A torch that is missing is named
+    # here: transformers, which the tokenizer needs, would only warn of it.
+    from qwire_server.model import weights  # noqa: PLC0415
+    from qwire_server.model.pooling import pool  # noqa: PLC0415
+
     reference = ReferenceTokenizer.load(found.folder)
     tokenizer = Tokenizer.load(
         found.folder,
@@ -99,10 +104,6 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
         config=reference.config,
     )
     reference.compare(tokenizer.plain_ids, shape.vocab_size)
-    # These take seconds to import; a wrong --model is told before.
-    from qwire_server.model import weights  # noqa: PLC0415
-    from qwire_server.model.pooling import pool  # noqa: PLC0415
-
     place = choose_place(settings, found, files, max_tokens)
     with WeightHashes(found.folder, files) as hashes:
         model = weights.load(found.folder, shape, place.device, place.dtype)

@@ -20,7 +20,9 @@ SERVER_PACKAGES = {
     "grpc_health": "grpcio-health-checking",
     "grpc_reflection": "grpcio-reflection",
     "fastapi": "fastapi",
+    "starlette": "starlette",
     "uvicorn": "uvicorn",
+    "h11": "h11",
     "orjson": "orjson",
     "prometheus_client": "prometheus-client",
 }

@@ -244,6 +244,19 @@ def flow(**settings):
     return Flow(EmbedCodec(options), parse_target("localhost"), **settings)
 
 
+def test_a_stream_with_a_timeout_waits_while_the_server_refuses_it_for_want_of_room():
+    state = flow(timeout=10.0)
+    state.add("a")
+    refused = Failure("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", retry_after=8.0)
+    for now in range(0, 100, 9):
+        assert state.take_chunk(now + 8.9).texts == ["a"]
+        state.end(refused, now + 8.95, reached=True)
+        assert not state.is_over
+    state.take_chunk(200.0)
+    state.end(Failure("UNAVAILABLE"), 211.0, reached=True)
+    assert state.is_over, "what is lost for longer than that is given up"
+
+
 def test_a_server_is_silent_only_while_it_owes_an_answer():
     state = flow()
     assert state.patience(1000) is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from qwire_server.api.reranker import RankOptions, scores_of
+from qwire_server.api.reranker import scores_of
 from qwire_server.engine.rows import encode, finish
 from qwire_server.engine.work import Encoding, RowForm
 from qwire_server.load_reranker import LoadedReranker, load_reranker
@@ -59,7 +59,8 @@ def score(
     prompt = ranker.prompt.before_document(query, instruction)
     encoded = ranker.loaded.tokenizer.encode(documents, prompt, truncate)
     rows = finish(ranker.loaded.runner.run(encoded.ids), RowForm(1, normalize=False))
-    return scores_of(encode(rows, Encoding.FLOAT32), RankOptions(raw_scores=raw))
+    log_odds = np.frombuffer(encode(rows, Encoding.FLOAT32).data, "<f4").tolist()
+    return log_odds if raw else scores_of(log_odds)
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ class TestSettings:
 def test_without_ray_one_line_names_the_extra():
     code = "import sys; sys.modules['ray'] = None; from qwire.cli import main; main(['deploy'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == 'pip install "qwire[ray]"\n'
+    assert done.stderr == 'qwire deploy needs the package ray: pip install "qwire[ray]"\n'
 
 
 class TestScaling:

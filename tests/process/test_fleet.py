@@ -52,7 +52,7 @@ def servers() -> Iterator[Servers]:
         told = [parent.stdout.readline().split() for _ in range(3)]
         try:
             yield Servers(
-                ",".join(f"127.0.0.1:{port}" for port, _ in told), [int(p) for _, p in told]
+                ",".join(f"127.0.0.1:{port}" for port, *_ in told), [int(pid) for _, pid, _ in told]
             )
         finally:
             parent.stdin.close()

@@ -71,7 +71,8 @@ class EmbeddingsBody(Body):
         )
         if self.prompt_name is not None and (side or self.instruction is not None):
             raise InvalidRequest(
-                "`prompt_name` chooses the prompt: leave `input_type`, `task` and `instruction` out"
+                "`prompt_name` chooses the prompt alone: leave `input_type`, `task` and "
+                "`instruction` out"
             )
         normalize = self.only(
             normalize=self.normalize,
