@@ -90,7 +90,7 @@ def load_model(settings: Settings, progress: Progress | None = None) -> LoadedMo
     max_tokens = _max_tokens(settings, shape)
     files = weight_files(found.folder)
     report_unknown_keys(found, shape.unknown_keys)
-    # These take seconds to import; a wrong --model is named before. A torch that is missing is named
+    # These take seconds to import; a wrong --model is named before, and a torch that is missing
     # here: transformers, which the tokenizer needs, would only warn of it.
     from qwire_server.model import weights  # noqa: PLC0415
     from qwire_server.model.pooling import pool  # noqa: PLC0415
