@@ -168,7 +168,8 @@ class Client:
                 is the model's default prompt if it names one, else no prompt. Default: the model's
                 default prompt if it names one, else "document".
             instruction: replaces the task in the model's template; "" is no prompt.
-            prompt_name: of one of `Description.prompts.named`, instead of the two above.
+            prompt_name: name of a prompt of the model (`Description.prompts.named`), instead of the
+                two above.
             dimensions: keep the first so many values of each vector. Default: all.
             normalize: scale each vector to length 1.
             truncate: "end" or "start" of a text that is too long is cut; "none" refuses it.
@@ -300,9 +301,9 @@ class Client:
 
         Args:
             texts: texts, or pairs of any id and a text; ids may repeat.
-            input_type: as in `embed`, like the next seven.
+            input_type: same as in `embed`, like the next seven.
             instruction: replaces the task in the model's template.
-            prompt_name: of a prompt of the model, instead of the two above.
+            prompt_name: name of a prompt of the model, instead of the two above.
             dimensions: keep the first so many values of each vector.
             normalize: scale each vector to length 1.
             truncate: which end of a text that is too long is cut.

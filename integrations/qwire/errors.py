@@ -41,7 +41,7 @@ class QwireError(Exception):
         target: the address that was called; None if nothing was sent.
         request_id: the `x-request-id` of the call, to be found in the server's log.
         retry_after: seconds after which the server wants to be asked again.
-        partial: what was answered of a list before this error, a `PartialEmbeddings` or
+        partial: results of a list that came before this error, a `PartialEmbeddings` or
             `PartialScores`; None if nothing was, or if the call was for no list.
     """
 

@@ -20,9 +20,9 @@ class Fingerprint(NamedTuple):
 
     Attributes:
         content: digest of weights, config.json and tokenizer.
-        dtype: as `--dtype` has it.
+        dtype: name of the dtype, as in `--dtype`.
         pooling: last, mean or cls; "score" of a reranker.
-        max_tokens: of one text.
+        max_tokens: token limit of one text.
         prompts: digest of what is put before texts.
     """
 
@@ -46,11 +46,11 @@ def parse_fingerprint(text: str) -> Fingerprint | None:
 
 
 def difference(expected: str, served: str) -> str:
-    """What differs between two fingerprints, in words; empty if they do not say.
+    """The parts that differ between two fingerprints, in words; empty if that is unknown.
 
     Args:
-        expected: by the caller, who has vectors with it.
-        served: of the vectors that the server makes now.
+        expected: fingerprint of the vectors that the caller has.
+        served: fingerprint of the vectors that the server makes now.
     """
     before, now = parse_fingerprint(expected), parse_fingerprint(served)
     if before and now:

@@ -20,11 +20,11 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is put before a text; `template` has `{instruction}` where the task goes.
+    """Prompts of the model; `template` has `{instruction}` where the task goes.
 
     Attributes:
         named: all prompts by their names, which `prompt_name` may give.
-        default_name: of the prompt for texts without an `input_type`; empty: there is none.
+        default_name: name of the prompt for texts without an `input_type`; empty if there is none.
     """
 
     query: str

@@ -114,7 +114,7 @@ class EmbedJob:
         self.texts.answered[at] = True
 
     def partial(self) -> PartialEmbeddings | None:
-        """What was answered so far; None if nothing was."""
+        """The answers so far; None if there are none."""
         indices = np.flatnonzero(self.texts.answered)
         if self._parts is None or not len(indices):
             return None

@@ -38,10 +38,10 @@ def call_limits(
     """How long the unary calls of a job may take.
 
     Args:
-        state: of the client.
-        job: what is to be done.
+        state: the client's state.
+        job: the texts, and how they are to be processed.
         seconds: the timeout, of the call if it has one, else of the client.
-        deadline: of the call, on the monotonic clock; None if it has no timeout of its own.
+        deadline: end of the call on the monotonic clock; None if it has no timeout of its own.
         window: requests in flight at once.
     """
     max_attempts = state.config.max_attempts

@@ -71,7 +71,7 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class PartialScores:
-    """What was answered of a list of documents before its call failed; `partial` of its error.
+    """Scores of a list that came before its call failed; the `partial` of its error.
 
     Attributes:
         indices: int64 `(k,)`, positions in the caller's list, rising.
@@ -179,7 +179,7 @@ class RerankJob:
         self.texts.answered[at] = True
 
     def partial(self) -> PartialScores | None:
-        """What was answered so far; None if nothing was."""
+        """The answers so far; None if there are none."""
         indices = np.flatnonzero(self.texts.answered)
         return PartialScores(indices, self._shown(self._scores[indices])) if len(indices) else None
 

@@ -79,11 +79,11 @@ class Embeddings:
 
 @dataclass(frozen=True, eq=False)
 class PartialEmbeddings:
-    """What was answered of a list before its call failed; the `partial` of its error.
+    """Vectors of a list that came before its call failed; the `partial` of its error.
 
     Attributes:
         indices: int64 `(k,)`, positions in the caller's list, rising.
-        embeddings: of these texts, in their order.
+        embeddings: vectors of these texts, in their order.
     """
 
     indices: NDArray[np.intp]

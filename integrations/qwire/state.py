@@ -90,9 +90,9 @@ class Clock:
             self._stopped = None
 
 
-# What a unary call may take of a `timeout` before its texts are sent over a stream, which shows
-# progress. The server is asked to refuse at once what it expects to take longer than the first;
-# the second is for a server that expected too little, and leaves the stream time to be heard.
+# Parts of a `timeout` after which texts go over a stream, which shows progress, instead of a unary
+# call. The server is asked to refuse a call at once if it expects it to take longer than the first
+# part. The second is for a server that expected too little; the rest is left for the stream.
 _EXPECTED_PART = 0.5
 _UNARY_PART = 0.75
 _BETTER_STREAMED = frozenset({"OVERLOADED", "QUOTA_EXCEEDED", "DEADLINE_EXCEEDED"})
@@ -105,7 +105,7 @@ class CallLimits:
     Attributes:
         timeout: seconds for each request, retries included.
         max_attempts: see `retry.delay_before_retry`.
-        deadline: of the whole call, on the monotonic clock; None if the caller gave none.
+        deadline: end of the whole call on the monotonic clock; None if the caller gave none.
         may_stream: whether what takes longer goes over a stream instead, which has its own
             patience: `timeout` is then the time without progress.
         progressed_at: when the server last answered or refused, on the monotonic clock.
@@ -119,7 +119,7 @@ class CallLimits:
 
     @property
     def seconds(self) -> float:
-        """What a request that begins now may take, retries included."""
+        """Seconds that a request may take if it begins now, retries included."""
         if self.deadline is None:
             return self.timeout
         return max(self.deadline - time.monotonic(), 0.001)

@@ -73,7 +73,8 @@ class Stats:
         saved_tokens: of `tokens`, those known from other texts and not computed; 0 from older
             servers.
         books: of texts; all zero from older servers.
-        requests_waiting: for room in the queue, with `bytes_waiting` of texts.
+        requests_waiting: number of requests that wait for room in the queue.
+        bytes_waiting: bytes of the texts of these requests.
     """
 
     uptime_seconds: float

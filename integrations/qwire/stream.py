@@ -58,12 +58,12 @@ class Flow:
 
     Args:
         codec: writes and reads the messages.
-        address: of the server, for error messages.
+        address: the server's address, for error messages.
         ordered: answers in the order of the input; None: only if the items are no pairs.
         chunk_size: most texts in a message.
         window: most texts taken from the caller and not handed out yet.
         silence_seconds: without a word of a server that owes one, after which its call is given up.
-        reconnect_seconds: of trying to find a server again that was lost.
+        reconnect_seconds: seconds of trying to reach a server again that was lost.
         timeout: seconds without any progress after which the stream ends, instead of
             `reconnect_seconds`; silence is no longer than that either.
         waited: seconds of `timeout` that have passed before the stream began.
@@ -72,7 +72,7 @@ class Flow:
         draw: a number in [0, 1), the jitter.
 
     Attributes:
-        codec: as given.
+        codec: the codec that was given.
         request_id: that all its calls carry.
     """
 

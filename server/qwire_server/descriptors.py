@@ -21,7 +21,7 @@ def make_room(connections: int, ports: int) -> int:
 
     Args:
         connections: most of each port, as the settings say.
-        ports: that are open.
+        ports: number of open ports.
 
     Returns:
         The most connections of each port; fewer than were asked for where the hard limit is lower

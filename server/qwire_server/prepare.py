@@ -91,7 +91,7 @@ def choose_place(
     Args:
         settings: of the server.
         found: the model.
-        files: of its weights.
+        files: files of its weights.
         max_tokens: of one text.
         taken: bytes of weights that another model has on the device.
 

@@ -248,7 +248,7 @@ class QwireEmbeddings(BaseModel, Embeddings):
 
     def _pin(self, result: qwire.Embeddings) -> None:
         """Insist on what answered first."""
-        # The client checks what it was told to expect; two first calls at once were told nothing.
+        # The client checks an expected fingerprint only; two first calls at once have none.
         check_fingerprint(result.fingerprint, self.expected_fingerprint or "")
         self.expected_fingerprint = result.fingerprint
 

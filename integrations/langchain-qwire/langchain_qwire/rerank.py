@@ -33,7 +33,7 @@ Truncate = Annotated[
 
 
 class _Settings(BaseModel):
-    """What both rerankers are set with, and their clients."""
+    """Settings of both rerankers, and their clients."""
 
     model_config = ConfigDict(
         extra="forbid",

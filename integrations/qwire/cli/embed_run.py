@@ -145,7 +145,7 @@ def stop_of(error: BaseException) -> Stop:
 
 
 def os_reason(error: OSError) -> str:
-    """What the system refused, and to which file."""
+    """The reason that the operating system gave, with the file's name."""
     if isinstance(error, BrokenPipeError):
         return "whoever read standard output is gone"
     reason = error.strerror or str(error)

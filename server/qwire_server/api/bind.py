@@ -22,11 +22,11 @@ def address_of(host: str, port: int) -> str:
 
 
 def bind_error(host: str, port: int, error: OSError | None, flag: str) -> StartError:
-    """What to tell of an address that cannot be bound.
+    """The error message for an address that cannot be bound.
 
     Args:
         host: address or name.
-        port: of it.
+        port: port number of the address.
         error: why; None if nobody knows.
         flag: the setting of the port, and what it takes.
     """

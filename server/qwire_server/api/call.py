@@ -63,7 +63,7 @@ class Options:
 
     Attributes:
         input_type: None where the request does not say; see `prompt_for`.
-        prompt_name: of one of the model's prompts, instead of `input_type` and `instruction`.
+        prompt_name: name of one of the model's prompts, instead of `input_type` and `instruction`.
     """
 
     model: str | None = None

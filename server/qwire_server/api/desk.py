@@ -32,7 +32,7 @@ class Hold(Protocol):
         Args:
             cost: microseconds of device time.
             tokens: of all texts.
-            patience: of the caller; without end by default.
+            patience: how long the caller waits; without end by default.
 
         Raises:
             DeadlineExceeded: it cannot be answered in time.
@@ -55,7 +55,7 @@ class Desk(Protocol):
             asker: whose work it is.
             cost: microseconds of device time, likely.
             size: bytes of the texts, in memory.
-            patience: of the caller.
+            patience: how long the caller waits.
 
         Raises:
             QuotaExceeded: the client has used what it may.

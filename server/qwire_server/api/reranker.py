@@ -49,7 +49,7 @@ class Ranking:
 
     Attributes:
         scores: from 0 to 1, or log-odds if raw ones were asked for.
-        log_odds: what the order goes by: as numbers from 0 to 1, all above 37 are equal.
+        log_odds: values that decide the order; probabilities of those above 37 are all equal.
         tokens: computed, prompt and query included.
         cut: left out of the document.
     """

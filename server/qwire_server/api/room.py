@@ -23,9 +23,9 @@ class Room:
     """Admission and quotas, and everybody who waits for them.
 
     Args:
-        admission: of device time.
-        quotas: of clients.
-        limits: of requests that wait.
+        admission: bound on device time.
+        quotas: quotas of clients.
+        limits: bounds of the requests that wait.
     """
 
     def __init__(

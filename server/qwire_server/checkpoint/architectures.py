@@ -1,4 +1,4 @@
-"""What each supported architecture understands of config.json: add an architecture here.
+"""The keys of config.json that each supported architecture understands: add one here.
 
 A key is honoured (transformers' own model reads it, with our attention in it), or refused unless
 its value changes nothing, or it changes nothing at all. Any other key is reported at start: it may

@@ -37,9 +37,9 @@ def check_config(path: Path, config: dict[str, Any], role: Role) -> tuple[str, .
     """See that a config.json asks for nothing that would not be done.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
         config: its content, of one of `model_types(role)`.
-        role: what the model is to be served as.
+        role: kind of model to serve, embedding or reranker.
 
     Returns:
         Names of keys that are neither known to be honoured nor to change nothing.

@@ -32,7 +32,7 @@ def content_revision(folder: Path, weights: Mapping[str, str], *, lower_case: bo
     """Digest of the files that decide the vectors.
 
     Args:
-        folder: of the model.
+        folder: folder of the model.
         weights: sha256 of each weight file by its name.
         lower_case: whether texts are lower-cased before they are tokenised.
 

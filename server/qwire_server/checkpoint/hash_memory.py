@@ -22,7 +22,7 @@ _SETTLED_SECONDS = 2.0  # a file system's clock may be so coarse that a later wr
 
 
 def stamp(path: Path) -> list[int]:
-    """What changes when a file does: size, times in nanoseconds, inode and device."""
+    """Values that change when a file does: size, times in nanoseconds, inode and device."""
     found = path.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
 

@@ -21,7 +21,7 @@ def read_json(path: Path, missing: Any = None) -> Any:
     """Parse a JSON file.
 
     Args:
-        path: of the file.
+        path: path of the file.
         missing: returned for a file that is not there; without it, such a file is an error.
 
     Raises:

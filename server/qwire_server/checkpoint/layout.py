@@ -46,7 +46,7 @@ class Layout:
     """Everything a model folder says that matters for serving it.
 
     Attributes:
-        unknown_keys: of its config.json, in neither list of `architectures`.
+        unknown_keys: keys of its config.json that are in neither list of `architectures`.
     """
 
     model_type: str

@@ -36,11 +36,11 @@ QWEN_QUERY_PROMPT = (
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What is put before a text; `template` is empty where the model takes no instruction.
+    """Prompts of a model; `template` is empty where it takes no instruction.
 
     Attributes:
         named: all prompts by their names, which a request's `prompt_name` may give.
-        default_name: of the prompt for texts whose side is not given; empty: there is none.
+        default_name: name of the prompt for texts whose side is not given; empty if there is none.
     """
 
     query: str = ""
@@ -65,7 +65,7 @@ def read_prompts(
     """The prompts to serve.
 
     Args:
-        config: of config_sentence_transformers.json; empty where there is none.
+        config: content of config_sentence_transformers.json; empty if there is none.
         query_prompt: setting that replaces the folder's; None keeps it.
         document_prompt: the same for documents.
 
@@ -97,7 +97,7 @@ def read_prompts(
 
 
 def prompt_warnings(prompts: Prompts, model_type: str, query_prompt: str | None) -> list[str]:
-    """What the server's log says about prompts that are likely to be missing."""
+    """Warnings for the log about prompts that are likely to be missing."""
     found: list[str] = []
     if not prompts.query and query_prompt is None:
         found.append(_no_query_prompt(prompts, model_type))

@@ -30,7 +30,7 @@ class RankLayout:
     Attributes:
         max_tokens: that its positions allow, of prompt, query and document together.
         tells_segments: whether the model is told which tokens are the document's.
-        unknown_keys: of its config.json, in neither list of `architectures`.
+        unknown_keys: keys of its config.json that are in neither list of `architectures`.
     """
 
     kind: RankKind

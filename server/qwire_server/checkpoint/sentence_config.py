@@ -19,7 +19,7 @@ _NAMES = tuple(
     for model in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 _HONOURED = ("max_seq_length", "do_lower_case")
-# What these hold is not read here; with these values it says what happens anyway.
+# These keys are not read here. With these values they describe what happens anyway.
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "transformer_task": (None, "feature-extraction"),
     "module_output_name": (None, "token_embeddings"),

@@ -1,4 +1,4 @@
-"""What a value of config.json must be, in words and as a test."""
+"""Kinds of values of config.json: in words, and as a test."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def weight_bytes(files: Sequence[Path], bytes_per_value: int) -> int:
 
     Args:
         files: see `weight_files`.
-        bytes_per_value: of the dtype that they are loaded in.
+        bytes_per_value: bytes of one value in the dtype that they are loaded in.
 
     Raises:
         ModelError: a file is not in the safetensors format.

@@ -31,8 +31,8 @@ class WeightHashes:
     """Hashes of some files; a context that ends unfinished work when it is left.
 
     Args:
-        folder: of the model.
-        files: of its weights.
+        folder: folder of the model.
+        files: files of its weights.
     """
 
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:

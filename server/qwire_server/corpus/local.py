@@ -124,7 +124,7 @@ class LocalEngine:
             texts: pairs of any id and a text.
             input_type: as all words, as in `Client.embed_stream`.
             instruction: replaces the task in the model's template.
-            prompt_name: of a prompt of the model, instead of the two above.
+            prompt_name: name of a prompt of the model, instead of the two above.
             dimensions: keep the first so many values.
             truncate: which end of a text that is too long is cut.
             encoding: "float32" or "float16".

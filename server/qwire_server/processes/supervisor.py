@@ -75,7 +75,7 @@ class Supervisor:
         load: as of `serve_in_processes`.
         folder: for sockets.
         room: for work, of the whole server.
-        keyring: of it; the fronts have their own.
+        keyring: keys of the supervisor; the fronts have their own.
 
     Attributes:
         desk: that fronts and engines connect to.

@@ -26,7 +26,7 @@ _RETRY_SECONDS = (
 class Watched(Generic[T]):
     """What files say together, read again when one of them changes. Safe to use from any thread.
 
-    Whoever asks looks, at most once in `seconds`; what takes long is read by a thread meanwhile.
+    A caller looks at the files at most once in `seconds`; a thread reads those that take long.
     Any difference counts, also a time in the future. Files that are gone, half written or not what
     they should be change nothing: what they said before stays, `told` hears of it once, and the
     next look tries again. A file that changed less than `seconds` ago, or that says it will change,
@@ -110,7 +110,7 @@ class Watched(Generic[T]):
             self._take(*tried)
 
     def _tried(self) -> tuple[T | Exception | None, _Signature]:
-        """What the files say, or why they say nothing; None if they change meanwhile."""
+        """The content of the files, or why there is none; None if they change meanwhile."""
         found: _Signature = ()
         try:
             found = self._signature()

@@ -65,7 +65,7 @@ class Pool:
     """Runs functions in threads, the lowest priority number first, short ones before long ones.
 
     Args:
-        threads: that run any function; one more runs short ones.
+        threads: number of threads that run any function; one more runs short ones.
     """
 
     def __init__(self, threads: int) -> None:

@@ -40,7 +40,7 @@ class ReferenceTokenizer:
     """One that transformers loaded; see `load`.
 
     Attributes:
-        config: what the Rust library in it is made of, as in a tokenizer.json.
+        config: content of a tokenizer.json that makes the same tokenizer.
     """
 
     def __init__(self, folder: Path, tokenizer: Any) -> None:
@@ -83,7 +83,7 @@ class ReferenceTokenizer:
         """See that a tokenizer gives the same ids, special ones included.
 
         Args:
-            ids: of texts, by that tokenizer.
+            ids: function from texts to their token ids, by that tokenizer.
             vocab_size: of the model; texts with tokens beyond are left out, as nothing can embed
                 them.
 

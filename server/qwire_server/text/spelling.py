@@ -37,7 +37,7 @@ class Spelled:
 
     Args:
         text: the text.
-        encoding: of it, with offsets in characters.
+        encoding: encoding of the text, with offsets in characters.
     """
 
     def __init__(self, text: str, encoding: Encoding) -> None:

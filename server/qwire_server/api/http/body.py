@@ -60,7 +60,7 @@ class Body(BaseModel):
         """The one meaning of fields that say the same in the words of several interfaces.
 
         Args:
-            meanings: of each field, by its name; None where it was left out.
+            meanings: value of each field by its name; None where it was left out.
 
         Raises:
             InvalidRequest: two of them say different things.
@@ -77,7 +77,7 @@ class BodyReader:
     """Reads bodies, a large one at a time: what parses them cannot be interrupted.
 
     Args:
-        max_bytes: of one body.
+        max_bytes: byte limit of one body.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -178,7 +178,7 @@ def check_encoding(request: Request) -> None:
 
 
 def documented(kind: type[Body]) -> dict[str, Any]:
-    """What OpenAPI says of a route that reads this body."""
+    """The OpenAPI entry of a route that reads this body."""
     content = {"application/json": {"schema": kind.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -22,7 +22,7 @@ class Refused:
     """A field that changes the result elsewhere, and cannot be honoured here.
 
     Attributes:
-        instead: what to do.
+        instead: advice for the caller.
         but: values that ask for what happens here anyway; they are taken.
     """
 
@@ -123,5 +123,5 @@ def check(sent: Mapping[str, object], honoured: Collection[str], known: Collecti
 
 
 def _bare(name: str) -> str:
-    """What is left of a name without case, dashes and plural."""
+    """A field name without case, dashes and plural, to compare spellings."""
     return name.replace("_", "").replace("-", "").lower().rstrip("s")

@@ -19,7 +19,7 @@ class PartsResponse(Response):
     """JSON in pieces, which are never put together as a whole.
 
     Args:
-        pieces: of the body.
+        pieces: parts of the body, in order.
         headers: beside its type and length.
     """
 

@@ -131,7 +131,7 @@ class RerankBody(Body):
 
 
 def ranker(guard: Guard) -> Callable[[Asked, RerankBody], Awaitable[Response]]:
-    """What answers in the shape that the body asks for."""
+    """The function that answers in the shape that the body asks for."""
 
     async def rank(asked: Asked, body: RerankBody) -> Response:
         ranked = await _ranked(guard, asked, body)
@@ -139,7 +139,7 @@ def ranker(guard: Guard) -> Callable[[Asked, RerankBody], Awaitable[Response]]:
             return _json(_tei(ranked, shown=body.shown(by_default=False)))
         told = _told(asked, ranked, shown=body.shown(by_default=True))
         told["usage"] = {"total_tokens": asked.tokens, "prompt_tokens": asked.tokens}
-        # What Voyage's clients read.
+        # Voyage's clients read this.
         told |= {"object": "list", "data": _results(ranked, shown=False)}
         return _json(told)
 

@@ -18,7 +18,7 @@ class Rules:
         origins: web origins whose pages may call; `*` for all.
         body_bytes: most of one request's body.
         wait_seconds: longest that a request without a deadline waits for room in the queue.
-        max_texts: of one request; it bounds what a body may hold.
+        max_texts: text limit of one request; it bounds the size of a body.
         token_ids: whether arrays of token ids are taken in place of texts.
         pages: whether the page, /docs and /openapi.json are there.
     """

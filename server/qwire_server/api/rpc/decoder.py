@@ -22,7 +22,7 @@ class MessageDecoder:
     """Decodes messages, and bounds what all of them together hold.
 
     Args:
-        max_elements: of one message, see `decoding`.
+        max_elements: element limit of one message, see `decoding`.
     """
 
     def __init__(self, max_elements: int) -> None:

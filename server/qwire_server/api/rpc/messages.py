@@ -33,7 +33,7 @@ class CheckedMessages(grpc.aio.ServerInterceptor):
     """Gives each method its messages, or answers in its place.
 
     Args:
-        decoder: of the server's messages.
+        decoder: decodes the server's messages.
         guard: answers and records what is refused.
     """
 
@@ -129,9 +129,9 @@ class _StreamContext:
     the client reads that reply later (grpcio 1.85). So it is kept back for so long.
 
     Args:
-        context: of grpc.aio; does all the rest.
+        context: the context of grpc.aio, which does the rest.
         kind: class of the messages.
-        decoder: of the server's messages.
+        decoder: decodes the server's messages.
     """
 
     def __init__(self, context: Context, kind: type[Message], decoder: MessageDecoder) -> None:

@@ -9,7 +9,8 @@ and Hahne, "Dynamic queue length thresholds for shared-memory packet switches" (
 of 1. What is let in may overshoot by itself, so no request is too large to ever be let in. A part
 is kept for bulk, so that interactive requests that wait for room cannot keep it out for ever.
 
-What waits for room (`line`) is counted here too: it takes its turn before what comes later.
+Work that waits for room (`line`) is counted here too, because its turn comes before that of later
+work.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _LATELY = 4_000_000  # after so many, what was measured counts half
 
 @dataclass(slots=True)
 class Load:
-    """What one client holds in one class, and what it was given since some moment.
+    """Device time of one client in one class: held, waiting, and answered since some moment.
 
     Attributes:
         cost: microseconds that were let in and are not answered.
@@ -133,7 +134,7 @@ class Admission:
         Args:
             asker: client and class.
             cost: microseconds of device time.
-            why: what is full, as the beginning of a sentence.
+            why: the reason, as the beginning of a sentence.
             now: microseconds.
         """
         wait = self._place_in_line(max(0, self._excess(asker)), cost, now) - now
@@ -195,7 +196,7 @@ class Admission:
         self.change(asker, -cost)
         self._forget_one(asker)
         if not self.held:
-            self._next_slot = 0  # whoever was told a later time need not keep others away
+            self._next_slot = 0  # later times that refused callers were given no longer matter
 
     def _load(self, asker: Asker, now: int) -> Load:
         return self._loads[asker.request_class].setdefault(asker.client, Load(since=now))
@@ -207,7 +208,7 @@ class Admission:
         self._works -= 1
         if not load.works:
             assert not load.cost, "a work ended that still held something: this is a bug"
-            assert not load.waiting, "a work ended that still waits: this is a bug"
+            assert not load.waiting, "a request ended that still waits: this is a bug"
             del loads[asker.client]
 
     def class_held(self, request_class: RequestClass) -> int:

@@ -76,7 +76,7 @@ class Line(Generic[T]):
 
     Args:
         admission: where the room is; told what waits, since that takes its turn before others.
-        limits: of the requests that wait.
+        limits: bounds of the requests that wait.
 
     Attributes:
         requests: how many requests wait, streams not counted.
@@ -101,9 +101,9 @@ class Line(Generic[T]):
         """Begin a request if there is room (True), let it wait if it may (False), else refuse it.
 
         Args:
-            place: of the request.
+            place: the request, and who sent it.
             now: microseconds.
-            patience: of its caller.
+            patience: how long its caller waits.
 
         Raises:
             DeadlineExceeded: with what goes before it, it cannot be answered in time.
