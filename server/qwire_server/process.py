@@ -49,8 +49,8 @@ async def serve(settings: Settings, make: Callable[[Settings], Server] = Server)
         _LOG.warning("stopped while the model was loading")
         os._exit(0)
     starting.result()
-    # Objects made by loading live as long as the process. Without this the collector looks at all of
-    # them again and again, and every thread waits for tenths of a second each time.
+    # Objects made by loading live as long as the process. Without this the collector looks at
+    # all of them again and again, and every thread waits for tenths of a second each time.
     gc.collect()
     gc.freeze()
     status = await server.run(stopping)
