@@ -48,9 +48,8 @@ def call_limits(
     if deadline is not None:
         return CallLimits(seconds, max_attempts, deadline)
     if isinstance(job, CountJob) or max_attempts == 1:
-        return CallLimits(
-            seconds * window, max_attempts
-        )  # requests of one list wait for each other
+        # The requests of one list wait for each other.
+        return CallLimits(seconds * window, max_attempts)
     return CallLimits(seconds, max_attempts, may_stream=True)
 
 
