@@ -1,8 +1,8 @@
 """One HTTP connection within limits: how many there are, how long a request may take to arrive.
 
 uvicorn has no such limits of its own. Its h11 half parses, because that bounds the size of headers;
-this adds timers around it, by asyncio's own callbacks, and gives it the bytes in small slices: a
-body in chunks of one byte each takes it 14 us a chunk.
+this adds timers around it, by asyncio's own callbacks, and gives it bytes that have many lines in
+small slices: a body in chunks of one byte each takes it 14 us a chunk.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# Bytes that are parsed in one turn of the event loop: fewer if they have many lines, as chunks do.
-_SLICE, _SLICE_OF_LINES, _LINES = 64 * 1024, 8 * 1024, 1000
+# Bytes that are parsed in one turn of the event loop if what came has many lines, as chunks do.
+_SLICE, _LINES = 8 * 1024, 1000
 _SLOWEST = 1024  # bytes a second; a client that takes less of a response is given up
 _TOO_MANY = "too many connections are open (--max-connections): try again"
 _TOO_SLOW = "the request took too long to arrive (--http-request-seconds): send it again"
@@ -83,7 +83,11 @@ class LimitedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, slice by slice; the clock stops when a request is whole."""
+        """Parse, slice by slice if need be; the clock stops when a request is whole."""
+        if self._slicing is None and data.count(b"\n") <= _LINES:
+            super().data_received(data)
+            self._look()
+            return
         self._unparsed += data
         if self._slicing is None:
             self._parse_slice()
@@ -93,8 +97,6 @@ class LimitedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         part = bytes(self._unparsed[:_SLICE])
-        if part.count(b"\n") > _LINES:
-            part = part[:_SLICE_OF_LINES]
         del self._unparsed[: len(part)]
         super().data_received(part)
         self._look()
