@@ -122,23 +122,22 @@ async def test_a_body_in_chunks_of_a_byte_leaves_turns_to_others():
         )
         body = b'{"input":"%b"}' % (b"a" * 50_000)
         chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-        slices: list[int] = []
-        parse = LimitedProtocol._parse_slice
+        reads: list[int] = []
+        parse = LimitedProtocol.data_received
 
-        def counted(protocol: LimitedProtocol) -> None:
-            before = len(protocol._unparsed)
-            parse(protocol)
-            slices.append(before - len(protocol._unparsed))
+        def counted(protocol: LimitedProtocol, data: bytes) -> None:
+            reads.append(len(data))
+            parse(protocol, data)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(LimitedProtocol, "_parse_slice", counted)
+            patch.setattr(LimitedProtocol, "data_received", counted)
             async with connection(port) as (reader, writer):
                 writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
                 answer = await read_answer(reader)
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"a text has 50000 bytes" in answer
-        assert max(slices) <= 8 * 1024 + 1000
-        assert sum(slices) >= len(chunks)
+        assert max(reads) <= 16 * 1024
+        assert sum(reads) >= len(chunks)
 
 
 async def test_requests_behind_each_other_are_answered_in_turn():

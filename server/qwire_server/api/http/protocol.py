@@ -1,8 +1,8 @@
 """One HTTP connection within limits: how many there are, how long a request may take to arrive.
 
 uvicorn has no such limits of its own. Its h11 half parses, because that bounds the size of headers;
-this adds timers around it, by asyncio's own callbacks, and gives it bytes that have many lines in
-small slices: a body in chunks of one byte each takes it 14 us a chunk.
+this adds timers around it, by asyncio's own callbacks, and reads little at a time: a body in chunks
+of one byte each takes it 14 us a chunk.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# Bytes that are parsed in one turn of the event loop if what came has many lines, as chunks do.
-_SLICE, _LINES = 8 * 1024, 1000
+# Bytes that are read and parsed in one turn of the event loop, 40 ms of the smallest chunks. Over
+# TLS asyncio reads 256 KiB, whatever is asked for.
+_READ_BYTES = 16 * 1024
 _SLOWEST = 1024  # bytes a second; a client that takes less of a response is given up
 _TOO_MANY = "too many connections are open (--max-connections): try again"
 _TOO_SLOW = "the request took too long to arrive (--http-request-seconds): send it again"
@@ -60,13 +60,12 @@ class LimitedProtocol(H11Protocol):
     _reading: asyncio.TimerHandle | None = None  # runs while a request is awaited
     _writing: asyncio.TimerHandle | None = None  # runs while something is unsent
     _unsent = 0
-    _slicing: asyncio.Handle | None = None  # what parses the next slice
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._unparsed = bytearray()
-        self.flow = self._flow = _Flow(transport)
+        if hasattr(transport, "max_size"):  # of asyncio's selector transports
+            transport.max_size = _READ_BYTES
         # The transport then tells of all that it cannot send at once. TLS counts from `high` on,
         # and with 0 would never send: https://github.com/python/cpython/blob/3.11/Lib/asyncio/sslproto.py
         transport.set_write_buffer_limits(high=1, low=0)
@@ -77,34 +76,15 @@ class LimitedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
-        _stop(self._slicing)
         _stop(self._reading)
         _stop(self._writing)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, slice by slice if need be; the clock stops when a request is whole."""
-        if self._slicing is None and data.count(b"\n") <= _LINES:
+        """Parse; the clock stops when a request is whole."""
+        if not self.transport.is_closing():
             super().data_received(data)
             self._look()
-            return
-        self._unparsed += data
-        if self._slicing is None:
-            self._parse_slice()
-
-    def _parse_slice(self) -> None:
-        self._slicing = None
-        if self.transport.is_closing():
-            return
-        part = bytes(self._unparsed[:_SLICE])
-        del self._unparsed[: len(part)]
-        super().data_received(part)
-        self._look()
-        if self._unparsed:
-            self._flow.hold()
-            self._slicing = self.loop.call_soon(self._parse_slice)
-        else:
-            self._flow.release()
 
     def on_response_complete(self) -> None:
         """The body may still be on its way, or a part of the next request be here already."""
@@ -167,38 +147,6 @@ class LimitedProtocol(H11Protocol):
         return self.loop.call_later(seconds, act)
 
 
-class _Flow(FlowControl):
-    """Of a connection whose reading is on hold while something that was read is not parsed."""
-
-    _held = False
-    _wanted = False  # to read on, as soon as the hold is over
-
-    def hold(self) -> None:
-        """Read no more, whatever uvicorn wants."""
-        if not self._held:
-            self._wanted = not self.read_paused
-            super().pause_reading()
-            self._held = True
-
-    def release(self) -> None:
-        """Read on, if uvicorn wants to."""
-        if self._held:
-            self._held = False
-            if self._wanted:
-                super().resume_reading()
-
-    def pause_reading(self) -> None:
-        """What uvicorn wants."""
-        self._wanted = False
-        super().pause_reading()
-
-    def resume_reading(self) -> None:
-        """What uvicorn wants."""
-        self._wanted = True
-        if not self._held:
-            super().resume_reading()
-
-
-def _stop(timer: asyncio.Handle | None) -> None:
+def _stop(timer: asyncio.TimerHandle | None) -> None:
     if timer is not None:
         timer.cancel()
