@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from qwire_server.checkpoint.layout import Layout
 
-# What transformers reads besides the weights. Of the files of sentence-transformers it is their
-# meaning that counts: pooling, prompts and the token limit have parts of their own.
+# Files that transformers reads besides the weights. The files of sentence-transformers count by
+# their meaning instead: pooling, prompts and the token limit are parts of their own.
 _FILES = (
     *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     "added_tokens.json",

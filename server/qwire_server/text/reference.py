@@ -84,8 +84,8 @@ class ReferenceTokenizer:
 
         Args:
             ids: function from texts to their token ids, by that tokenizer.
-            vocab_size: of the model; texts with tokens beyond are left out, as nothing can embed
-                them.
+            vocab_size: rows of the embedding table. Texts with larger token ids are left out,
+                because no model can embed them.
 
         Raises:
             ModelError: it does not; the message has the first text.

@@ -146,8 +146,8 @@ class _StreamContext:
     async def read(self) -> Any:
         """The next message, or `grpc.aio.EOF`.
 
-        What a stream may have in flight is bounded by its own window, so no message is counted
-        longer than its decoding takes.
+        The window of a stream bounds the work that it has in flight, so each message counts only
+        while it is decoded.
 
         Raises:
             RequestError: it is broken, or too large.
